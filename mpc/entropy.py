@@ -107,7 +107,7 @@ class Keystream:
         return words
 
     def bits(self, start: int, count: int, width_bits: int) -> NDArray[np.uint64]:
-        """`count` uniform integers of `width_bits` (1 to 64) from word position `start`: one word each, no rejection."""
+        """`count` uniform integers of `width_bits` (1 to 64) from word `start` on: one word each, no rejection."""
         if not 1 <= width_bits <= 64:
             raise ParameterError("a word carries between 1 and 64 bits")
         return self.words(start, count) & np.uint64((1 << width_bits) - 1)

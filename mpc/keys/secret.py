@@ -155,7 +155,9 @@ class SealingKey(_Secret):
 
 
 def seal(public: bytes, plaintext: bytes, *, context: bytes) -> bytes:
-    """Seal bytes to a member's sealing key, bound to a context (HPKE base mode: X25519, HKDF-SHA256, ChaCha20-Poly1305).
+    """Seal bytes to a member's sealing key, bound to a context.
+
+    HPKE base mode (RFC 9180) with X25519, HKDF-SHA256 and ChaCha20-Poly1305.
 
     Reveals: to everyone, the length; to the holder of the key, the bytes.
     """

@@ -42,7 +42,7 @@ class LatticeParameters:
     error_deviation: float
     """Standard deviation of the error."""
 
-    secret: str = "ternary"
+    secret: str = "ternary"  # noqa: S105 - a distribution, not a password
     """Distribution of the secret key's coefficients."""
 
     @property
@@ -60,7 +60,7 @@ class LatticeParameters:
             ParameterError: The degree is not in the table, or q is too large for it.
         """
         ceiling = LATTICE_LOG_Q_128.get(self.degree)
-        if ceiling is None or self.log_q > ceiling or self.secret != "ternary":
+        if ceiling is None or self.log_q > ceiling or self.secret != "ternary":  # noqa: S105
             raise ParameterError(f"N = {self.degree} with log2 q = {self.log_q} does not reach 128 bits")
 
 
