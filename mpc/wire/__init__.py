@@ -1,0 +1,1 @@
+"""Bytes: native messages, their codec, limits, the method table, and the error catalogue."""

@@ -1,0 +1,1 @@
+"""Generated message classes; see `proto/generate.sh`. Only `mpc.wire.codec` imports them."""

@@ -1,0 +1,67 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Signed(_message.Message):
+    __slots__ = ("payload", "signer", "signature")
+    PAYLOAD_FIELD_NUMBER: _ClassVar[int]
+    SIGNER_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    payload: bytes
+    signer: str
+    signature: bytes
+    def __init__(self, payload: _Optional[bytes] = ..., signer: _Optional[str] = ..., signature: _Optional[bytes] = ...) -> None: ...
+
+class ErrorNotice(_message.Message):
+    __slots__ = ("code", "fields")
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    FIELDS_FIELD_NUMBER: _ClassVar[int]
+    code: str
+    fields: _containers.RepeatedCompositeFieldContainer[ErrorField]
+    def __init__(self, code: _Optional[str] = ..., fields: _Optional[_Iterable[_Union[ErrorField, _Mapping]]] = ...) -> None: ...
+
+class ErrorField(_message.Message):
+    __slots__ = ("name", "value")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    value: str
+    def __init__(self, name: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+
+class DescribeRequest(_message.Message):
+    __slots__ = ("wire_version",)
+    WIRE_VERSION_FIELD_NUMBER: _ClassVar[int]
+    wire_version: int
+    def __init__(self, wire_version: _Optional[int] = ...) -> None: ...
+
+class Description(_message.Message):
+    __slots__ = ("wire_version", "software", "room", "member", "role", "key_exchange")
+    WIRE_VERSION_FIELD_NUMBER: _ClassVar[int]
+    SOFTWARE_FIELD_NUMBER: _ClassVar[int]
+    ROOM_FIELD_NUMBER: _ClassVar[int]
+    MEMBER_FIELD_NUMBER: _ClassVar[int]
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    KEY_EXCHANGE_FIELD_NUMBER: _ClassVar[int]
+    wire_version: int
+    software: str
+    room: str
+    member: str
+    role: str
+    key_exchange: str
+    def __init__(self, wire_version: _Optional[int] = ..., software: _Optional[str] = ..., room: _Optional[str] = ..., member: _Optional[str] = ..., role: _Optional[str] = ..., key_exchange: _Optional[str] = ...) -> None: ...
+
+class JobReference(_message.Message):
+    __slots__ = ("job",)
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    job: str
+    def __init__(self, job: _Optional[str] = ...) -> None: ...
+
+class Acknowledgement(_message.Message):
+    __slots__ = ("job",)
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    job: str
+    def __init__(self, job: _Optional[str] = ...) -> None: ...
