@@ -1,0 +1,208 @@
+"""gRPC channels built from the method table, with errors told in the project's own terms."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from typing import Final, TypeVar, cast
+
+import grpc
+import grpc.aio
+import msgspec
+
+from mpc.errors import (
+    DeadlineExceeded,
+    InternalError,
+    JobCancelled,
+    MpcError,
+    PartyUnavailable,
+    ResourceExhausted,
+    TransportError,
+    WireError,
+)
+from mpc.keys.identity import TlsMaterial
+from mpc.keys.manifest import Member
+from mpc.parties import Role
+from mpc.runtime.server import ERROR_METADATA
+from mpc.runtime.tls import channel_credentials, diagnose
+from mpc.wire import messages as m
+from mpc.wire.codec import decode, encode
+from mpc.wire.errors import from_notice
+from mpc.wire.limits import MAX_REQUEST_BYTES, METADATA_BYTES
+from mpc.wire.methods import COORDINATOR_METHODS, PARTY_METHODS, Method
+
+__all__ = ["GrpcCoordinatorPeer", "GrpcPartyPeer"]
+
+M = TypeVar("M", bound=m.Message)
+
+_OPTIONS: Final = (
+    ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
+    ("grpc.max_send_message_length", MAX_REQUEST_BYTES),
+    ("grpc.max_metadata_size", METADATA_BYTES),
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.enable_retries", 0),
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.min_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 5_000),
+    ("grpc.use_local_subchannel_pool", 1),
+)
+
+
+class _Peer:
+    """A channel to one member."""
+
+    def __init__(self, service: str, methods: Mapping[str, Method], member: Member, material: TlsMaterial) -> None:
+        self.member = member
+        self._service = service
+        self._methods = methods
+        self._material = material
+        self._channel = grpc.aio.secure_channel(
+            member.endpoint, channel_credentials(member, material), options=_OPTIONS
+        )
+
+    async def close(self) -> None:
+        """Close the channel."""
+        await self._channel.close()
+
+    def _path(self, method: Method) -> str:
+        return f"/{self._service}/{method.name}"
+
+    async def _unary(self, name: str, request: m.Message, reply: type[M], *, timeout_s: float | None = None) -> M:
+        method = self._methods[name]
+        call = self._channel.unary_unary(self._path(method))
+        try:
+            data = await call(encode(request), timeout=timeout_s or method.deadline_s)
+        except grpc.aio.AioRpcError as error:
+            raise await self._translate(error) from None
+        return _decode(data, method, reply)
+
+    async def _stream(self, name: str, request: m.Message, reply: type[M]) -> AsyncIterator[M]:
+        method = self._methods[name]
+        call = self._channel.unary_stream(self._path(method))(encode(request), timeout=method.deadline_s)
+        try:
+            async for data in call:
+                yield _decode(data, method, reply)
+        except grpc.aio.AioRpcError as error:
+            raise await self._translate(error) from None
+        finally:
+            call.cancel()
+
+    async def _upload(self, name: str, requests: AsyncIterator[m.Message], reply: type[M]) -> M:
+        method = self._methods[name]
+
+        async def raw() -> AsyncIterator[bytes]:
+            async for request in requests:
+                yield encode(request)
+
+        try:
+            data = await self._channel.stream_unary(self._path(method))(raw(), timeout=method.deadline_s)
+        except grpc.aio.AioRpcError as error:
+            raise await self._translate(error) from None
+        return _decode(data, method, reply)
+
+    async def _translate(self, error: grpc.aio.AioRpcError) -> MpcError:
+        """The error a peer told of, or what its silence means."""
+        extra = {"party": self.member.name} if self.member.role is Role.PARTY else {}
+        for key, value in error.trailing_metadata() or ():
+            if key == ERROR_METADATA:
+                try:
+                    notice = msgspec.msgpack.decode(cast("bytes", value), type=m.ErrorNotice)
+                except (msgspec.DecodeError, msgspec.ValidationError):
+                    return WireError("a peer's error notice cannot be read")
+                return from_notice(notice, **extra)
+        code = error.code()
+        if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+            return DeadlineExceeded("", member=self.member.name)
+        if code is grpc.StatusCode.CANCELLED:
+            return JobCancelled("", member=self.member.name)
+        if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+            return ResourceExhausted("", member=self.member.name)
+        if code is not grpc.StatusCode.UNAVAILABLE:
+            return InternalError(f"gRPC status {code.name}", member=self.member.name)
+        found = await diagnose(self.member, self._material)
+        if type(found) is TransportError and self.member.role is Role.PARTY:
+            return PartyUnavailable(found.detail, **{**found.fields, **extra})
+        return found
+
+
+def _decode(data: bytes, method: Method, reply: type[M]) -> M:
+    if len(data) > method.reply_limit_bytes:
+        raise WireError("a reply exceeds its method's limit", method=method.name)
+    return decode(data, reply)
+
+
+class GrpcPartyPeer(_Peer):
+    """A party over gRPC; see `mpc.runtime.peers.PartyPeer`."""
+
+    def __init__(self, member: Member, material: TlsMaterial) -> None:
+        super().__init__("mpc.wire.v1.Party", PARTY_METHODS, member, material)
+
+    async def describe(self, request: m.DescribeRequest) -> m.Description:
+        """What it is."""
+        return await self._unary("Describe", request, m.Description, timeout_s=5.0)
+
+    async def commit(self, request: m.CommitRequest) -> m.CommitReply:
+        """Its promise to take part."""
+        return await self._unary("Commit", request, m.CommitReply)
+
+    async def begin(self, request: m.BeginRequest) -> m.RoundOffer:
+        """Its first round."""
+        return await self._unary("Begin", request, m.RoundOffer)
+
+    async def offer_key(self, request: m.OfferKeyRequest) -> m.OfferKeyReply:
+        """A group key."""
+        return await self._unary("OfferKey", request, m.OfferKeyReply)
+
+    def contribute(self, request: m.ContributeRequest) -> AsyncIterator[m.ContributionFrame]:
+        """Its ciphertexts."""
+        return self._stream("Contribute", request, m.ContributionFrame)
+
+    async def deliver(self, frames: AsyncIterator[m.DeliverFrame]) -> m.RoundOffer:
+        """Give it a round's sum, and get its next round."""
+        return await self._upload("Deliver", frames, m.RoundOffer)
+
+    def collect(self, request: m.CollectRequest) -> AsyncIterator[m.SealedFrame]:
+        """What it sealed to the analyst."""
+        return self._stream("Collect", request, m.SealedFrame)
+
+    async def cancel(self, request: m.JobReference) -> m.Acknowledgement:
+        """End a job."""
+        return await self._unary("Cancel", request, m.Acknowledgement, timeout_s=3.0)
+
+
+class GrpcCoordinatorPeer(_Peer):
+    """The coordinator over gRPC; see `mpc.runtime.peers.CoordinatorPeer`."""
+
+    def __init__(self, member: Member, material: TlsMaterial) -> None:
+        super().__init__("mpc.wire.v1.Coordinator", COORDINATOR_METHODS, member, material)
+
+    async def describe(self, request: m.DescribeRequest) -> m.Description:
+        """What it is."""
+        return await self._unary("Describe", request, m.Description, timeout_s=5.0)
+
+    async def submit(self, request: m.SubmitRequest) -> m.Acknowledgement:
+        """Start a job."""
+        return await self._unary("Submit", request, m.Acknowledgement)
+
+    def watch(self, request: m.WatchRequest) -> AsyncIterator[m.JobEvent]:
+        """Events of a job."""
+        return self._stream("Watch", request, m.JobEvent)
+
+    def fetch(self, request: m.JobReference) -> AsyncIterator[m.ResultFrame]:
+        """The result of a job."""
+        return self._stream("Fetch", request, m.ResultFrame)
+
+    async def cancel(self, request: m.JobReference) -> m.Acknowledgement:
+        """End a job."""
+        return await self._unary("Cancel", request, m.Acknowledgement, timeout_s=5.0)
+
+    async def list(self, request: m.ListRequest) -> m.JobList:
+        """The caller's jobs."""
+        return await self._unary("List", request, m.JobList)
+
+    async def survey(self, request: m.DescribeRequest) -> m.SurveyReply:
+        """Ask every party whether it answers."""
+        return await self._unary("Survey", request, m.SurveyReply)
+
+
+async def close_all(peers: list[_Peer]) -> None:
+    """Close channels together."""
+    await asyncio.gather(*(p.close() for p in peers), return_exceptions=True)

@@ -1,0 +1,165 @@
+"""gRPC servers built from the method table: authentication, authorisation, limits, deadlines and errors in one place.
+
+A handler receives the authenticated caller and a native message, and returns or yields native messages. Whatever it
+raises leaves as a catalogued code; the text of an exception never does.
+"""
+
+import asyncio
+import logging
+import secrets
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, Final
+
+import grpc
+import grpc.aio
+import msgspec
+
+from mpc.errors import AuthorizationError, DeadlineExceeded, InternalError, MpcError, ResourceExhausted, WireError
+from mpc.runtime.tls import Caller, Gatekeeper
+from mpc.wire.codec import decode, encode
+from mpc.wire.errors import STATUS, to_notice
+from mpc.wire.limits import MAX_REQUEST_BYTES, METADATA_BYTES
+from mpc.wire.messages import Message
+from mpc.wire.methods import SERVICES, Method
+
+__all__ = ["ERROR_METADATA", "SERVER_OPTIONS", "add_service", "build_server"]
+
+ERROR_METADATA: Final = "sealroom-error-bin"
+
+SERVER_OPTIONS: Final = (
+    ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
+    ("grpc.max_send_message_length", MAX_REQUEST_BYTES),
+    ("grpc.max_metadata_size", METADATA_BYTES),
+    ("grpc.max_concurrent_streams", 100),
+    ("grpc.max_connection_idle_ms", 15 * 60 * 1000),
+    ("grpc.server_handshake_timeout_ms", 10_000),
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 30_000),
+    ("grpc.so_reuseport", 0),
+)
+
+CALLS_PER_IDENTITY: Final = 32
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[Caller, Any], Any]
+
+
+def build_server() -> Any:
+    """A gRPC server with the project's limits and no compression."""
+    return grpc.aio.server(options=SERVER_OPTIONS, compression=grpc.Compression.NoCompression)
+
+
+def add_service(server: Any, service: str, handlers: Mapping[str, Handler], gatekeeper: Gatekeeper) -> None:
+    """Register handlers for every method of a service; a missing or an extra one is an error of ours.
+
+    Raises:
+        InternalError: Handlers and method table differ.
+    """
+    methods = SERVICES[service]
+    if set(methods) != set(handlers):
+        raise InternalError(f"{service}: handlers and methods differ: {set(methods) ^ set(handlers)}")
+    gate = _Gate(gatekeeper)
+    built = {name: gate.handler(method, handlers[name]) for name, method in methods.items()}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, built),))
+
+
+class _Gate:
+    """What every call passes before its handler runs."""
+
+    def __init__(self, gatekeeper: Gatekeeper) -> None:
+        self._gatekeeper = gatekeeper
+        self._running: defaultdict[str, int] = defaultdict(int)
+
+    def handler(self, method: Method, handler: Handler) -> Any:
+        """A generic gRPC handler for a method; bytes in, bytes out."""
+        if method.request_stream and not method.reply_stream:
+            return grpc.stream_unary_rpc_method_handler(self._stream_unary(method, handler))
+        if method.reply_stream:
+            return grpc.unary_stream_rpc_method_handler(self._unary_stream(method, handler))
+        return grpc.unary_unary_rpc_method_handler(self._unary_unary(method, handler))
+
+    def _enter(self, method: Method, context: Any) -> Caller:
+        caller = self._gatekeeper.caller(context.auth_context())
+        if caller.member.role not in method.callers:
+            raise AuthorizationError("", member=caller.member.name, method=method.name)
+        if self._running[caller.member.name] >= CALLS_PER_IDENTITY:
+            raise ResourceExhausted("", member=caller.member.name, limit=CALLS_PER_IDENTITY)
+        return caller
+
+    async def _guard(self, method: Method, context: Any, body: Callable[[Caller], Awaitable[None]]) -> None:
+        """Run a call between entry and exit, and let nothing but catalogued errors out."""
+        name = ""
+        try:
+            caller = self._enter(method, context)
+            name = caller.member.name
+            self._running[name] += 1
+            try:
+                async with asyncio.timeout(method.deadline_s):
+                    await body(caller)
+            finally:
+                self._running[name] -= 1
+        except MpcError as error:
+            log.info("%s from %s: %s", method.name, name or "a stranger", error.code)
+            log.debug("detail: %s", error.detail)
+            await _abort(context, error)
+        except TimeoutError:
+            await _abort(context, DeadlineExceeded("", method=method.name))
+        except (asyncio.CancelledError, grpc.aio.AbortError):
+            raise
+        except Exception:
+            incident = secrets.token_hex(8)
+            log.exception("incident %s in %s", incident, method.name)
+            await _abort(context, InternalError("", incident=incident))
+
+    def _unary_unary(self, method: Method, handler: Handler) -> Any:
+        async def call(data: bytes, context: Any) -> bytes:
+            replies: list[bytes] = []
+
+            async def body(caller: Caller) -> None:
+                replies.append(encode(await handler(caller, _decode(data, method))))
+
+            await self._guard(method, context, body)
+            return replies[0]
+
+        return call
+
+    def _unary_stream(self, method: Method, handler: Handler) -> Any:
+        async def call(data: bytes, context: Any) -> None:
+            async def body(caller: Caller) -> None:
+                async for reply in handler(caller, _decode(data, method)):
+                    await context.write(encode(reply))
+
+            await self._guard(method, context, body)
+
+        return call
+
+    def _stream_unary(self, method: Method, handler: Handler) -> Any:
+        async def call(requests: AsyncIterator[bytes], context: Any) -> bytes:
+            replies: list[bytes] = []
+
+            async def native() -> AsyncIterator[Message]:
+                async for data in requests:
+                    yield _decode(data, method)
+
+            async def body(caller: Caller) -> None:
+                replies.append(encode(await handler(caller, native())))
+
+            await self._guard(method, context, body)
+            return replies[0]
+
+        return call
+
+
+def _decode(data: bytes, method: Method) -> Message:
+    if len(data) > method.request_limit_bytes:
+        raise WireError("a message exceeds its method's limit", method=method.name)
+    return decode(data, method.request)
+
+
+async def _abort(context: Any, error: MpcError) -> None:
+    """End a call with a code, its public sentence, and the notice in trailing metadata."""
+    notice = msgspec.msgpack.encode(to_notice(error))
+    status = getattr(grpc.StatusCode, STATUS[type(error)])
+    await context.abort(status, type(error).sentence, trailing_metadata=((ERROR_METADATA, notice),))

@@ -1,0 +1,113 @@
+"""Mutual TLS from a room's manifest: which roots are trusted, and who a peer is."""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any
+
+import grpc
+
+from mpc.errors import AuthenticationError, TransportError
+from mpc.keys.identity import TlsMaterial, verify_leaf
+from mpc.keys.manifest import Manifest, Member
+
+__all__ = ["Caller", "Gatekeeper", "channel_credentials", "diagnose", "server_credentials"]
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """An authenticated peer."""
+
+    member: Member
+    key_exchange: str
+
+
+class Gatekeeper:
+    """Turns a TLS peer into a member of the room; remembers certificates it has checked."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self._by_id = {m.spiffe: m for m in manifest.members}
+        self._checked: dict[bytes, Member] = {}
+
+    def caller(self, auth_context: dict[str, list[bytes]]) -> Caller:
+        """The member behind a connection.
+
+        Raises:
+            AuthenticationError: No certificate, no or several SPIFFE ids, a stranger, or a leaf that the member's own
+                root did not issue.
+        """
+        pem = b"".join(auth_context.get("x509_pem_cert", [])[:1])
+        ids = [v.decode("utf-8", "replace") for v in auth_context.get("peer_spiffe_id", [])]
+        group = b"".join(auth_context.get("ssl_negotiated_key_exchange_group", [])[:1]).decode("ascii", "replace")
+        member = self._by_id.get(ids[0]) if len(ids) == 1 else None
+        if member is None or not pem:
+            raise AuthenticationError("the peer's certificate names no member of the room")
+        if self._checked.get(pem) is not member:
+            verify_leaf(pem, member.certificate.encode(), member.spiffe)
+            if len(self._checked) > 256:
+                self._checked.clear()
+            self._checked[pem] = member
+        return Caller(member, group)
+
+
+def server_credentials(manifest: Manifest, material: Callable[[], TlsMaterial]) -> Any:
+    """Credentials of a server that requires client certificates; the leaf is asked for again at every handshake."""
+    roots = "".join(m.certificate for m in manifest.members).encode()
+
+    def configuration() -> Any:
+        current = material()
+        return grpc.ssl_server_certificate_configuration([(current.key, current.certificate)], roots)
+
+    return grpc.dynamic_ssl_server_credentials(configuration(), configuration, require_client_authentication=True)
+
+
+def channel_credentials(peer: Member, material: TlsMaterial) -> Any:
+    """Credentials towards one member: only its own root is trusted, so nobody else can answer in its place."""
+    return grpc.ssl_channel_credentials(peer.certificate.encode(), material.key, material.certificate)
+
+
+async def diagnose(peer: Member, material: TlsMaterial, *, timeout_s: float = 3.0) -> TransportError:
+    """Why a member cannot be reached, in words: gRPC's own error says little, a plain TLS handshake says more."""
+    return await asyncio.to_thread(_diagnose, peer, material, timeout_s)
+
+
+def _diagnose(peer: Member, material: TlsMaterial, timeout_s: float) -> TransportError:
+    host, _, port = peer.endpoint.rpartition(":")
+    context = ssl.create_default_context(cadata=peer.certificate)
+    with NamedTemporaryFile(suffix=".pem") as file:
+        Path(file.name).write_bytes(material.certificate + material.key)
+        context.load_cert_chain(file.name)
+    try:
+        with socket.create_connection((host, int(port)), timeout=timeout_s) as raw:
+            raw.settimeout(timeout_s)
+            with context.wrap_socket(raw, server_hostname=host) as tls:
+                tls.settimeout(0.5)
+                try:
+                    closed = tls.recv(1) == b""
+                except TimeoutError:
+                    closed = False
+        reason = "it refused our certificate" if closed else "the connection works, but the service does not answer"
+        kind: type[TransportError] = AuthenticationError if closed else TransportError
+        return kind("", member=peer.name, reason=reason)
+    except ssl.SSLCertVerificationError as error:
+        mismatch = "mismatch" in str(error).lower()
+        reason = (
+            "its certificate is not valid for this host name"
+            if mismatch
+            else "its certificate was not issued by the root in the manifest, or has expired"
+        )
+        return AuthenticationError(str(error), member=peer.name, reason=reason)
+    except ssl.SSLError as error:
+        if "ALERT" in str(error).upper():
+            return AuthenticationError(str(error), member=peer.name, reason="it refused our certificate")
+        return TransportError(str(error), member=peer.name, reason="it does not speak TLS on this port")
+    except socket.gaierror as error:
+        return TransportError(str(error), member=peer.name, reason="its host name does not resolve")
+    except ConnectionRefusedError as error:
+        return TransportError(str(error), member=peer.name, reason="nothing listens on its port")
+    except OSError as error:
+        return TransportError(str(error), member=peer.name, reason="no answer in time")
