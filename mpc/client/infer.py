@@ -285,10 +285,8 @@ def _statistics(column: str, type_: str | None) -> dict[str, str]:
 
 def _count_distinct(connection: Any, held: Sequence[_Held], column: str, type_: str) -> tuple[int, int] | None:
     """Exact numbers of values over all parties and of values at two or more; None if the type cannot hold a value."""
-    parts = " UNION ALL ".join(
-        f"SELECT DISTINCT CAST({part.columns[column]} AS {type_}) AS value FROM {part.scan}"
-        for part in held  # noqa: S608
-    )
+    read = f"CAST({{}} AS {type_}) AS value"
+    parts = " UNION ALL ".join(f"SELECT DISTINCT {read.format(p.columns[column])} FROM {p.scan}" for p in held)  # noqa: S608
     counted = f"SELECT value, count(*) AS holders FROM ({parts}) WHERE value IS NOT NULL GROUP BY value"  # noqa: S608
     asked = f"SELECT count(*), count(*) FILTER (WHERE holders > 1) FROM ({counted})"  # noqa: S608
     try:
