@@ -1,0 +1,1 @@
+"""Brakerski/Fan-Vercauteren over SEAL, additive, in coefficient packing (README.md)."""

@@ -1,0 +1,1 @@
+"""Paillier's scheme with many bounded integers in one plaintext (README.md)."""
