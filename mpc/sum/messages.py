@@ -23,6 +23,8 @@ class Commitment(Statement, tag=True, frozen=True, kw_only=True, forbid_unknown_
     participants: tuple[str, ...]
     mask_key: bytes
     sealing_key: bytes
+    checkpoint: int = 0
+    """Number of the last training checkpoint that the party holds of this job; 0 for none."""
 
 
 class KeyOffer(Statement, tag=True, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,0 +1,58 @@
+"""What a party tells the analyst alone: signed by the party, sealed to the analyst, relayed by the coordinator.
+
+Wire form: msgpack of (signed `SealedNote`, body), HPKE-sealed to the request's sealing key under `note_context`, with
+an eight-byte little-endian length in front; several follow one another.
+"""
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from mpc.errors import WireError
+from mpc.keys.statements import Statement, statement_digest
+from mpc.wire.job import JobRequest
+from mpc.wire.limits import MAX_SEALED_BYTES
+
+__all__ = ["SealedNote", "note_context", "split_notes"]
+
+
+class SealedNote(Statement, tag=True, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The signed head of a note; `kind` is groups, progress or model."""
+
+    label: ClassVar[str] = "sealroom/v1/note"
+
+    room: str
+    job: str
+    attempt: int
+    party: str
+    index: int
+    round: int
+    kind: str
+    body_digest: bytes
+
+
+def note_context(request: JobRequest, party: str, index: int) -> bytes:
+    """The context under which a party's note is sealed: job, attempt, party and position."""
+    return statement_digest(
+        "sealroom/v1/note-context",
+        request.room.encode(),
+        request.job.encode(),
+        request.attempt.to_bytes(4, "little"),
+        party.encode(),
+        index.to_bytes(8, "little"),
+    )
+
+
+def split_notes(data: bytes) -> Iterator[bytes]:
+    """The boxes in a party's sealed bytes.
+
+    Raises:
+        WireError: A length leads outside the bytes.
+    """
+    position = 0
+    while position < len(data):
+        size = int.from_bytes(data[position : position + 8], "little")
+        position += 8
+        if not 0 < size <= MAX_SEALED_BYTES or position + size > len(data):
+            raise WireError("a sealed note's length does not fit")
+        yield data[position : position + size]
+        position += size

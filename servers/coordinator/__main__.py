@@ -1,0 +1,75 @@
+"""Run the coordinator: `python -m servers.coordinator --config coordinator.toml`. Wiring only."""
+
+import argparse
+import asyncio
+import logging
+import sys
+from pathlib import Path
+
+from mpc.errors import ConfigurationError, MpcError
+from mpc.keys.files import KeyFolder
+from mpc.keys.manifest import SignedManifest
+from mpc.parties import PartyId, Role
+from mpc.runtime.channel import GrpcPartyPeer
+from mpc.runtime.clock import SystemClock
+from mpc.runtime.daemon import configure_logging, serve_until_signal
+from mpc.runtime.server import add_service, build_server
+from mpc.runtime.tls import Gatekeeper, server_credentials
+from servers.coordinator.config import load_config
+from servers.coordinator.hub import Hub
+from servers.coordinator.service import handlers
+from servers.coordinator.store import JobStore
+
+log = logging.getLogger("sealroom.coordinator")
+
+
+async def run(path: Path) -> None:
+    """Serve until told to stop."""
+    base = path.parent
+    config = load_config(path)
+    manifest = SignedManifest.load(base / config.manifest).verify()
+    keys = KeyFolder.at(base / config.keys)
+    me = manifest.member(config.name)
+    if me is None or me.role is not Role.COORDINATOR or me.public_key != keys.identity().public:
+        raise ConfigurationError(f"{config.name} is not the room's coordinator under this key")
+    clock = SystemClock()
+    peers = {PartyId(x.name): GrpcPartyPeer(x, keys.leaf()) for x in manifest.with_role(Role.PARTY)}
+    state = base / config.state
+    hub = Hub(
+        manifest=manifest,
+        peers=peers,
+        store=JobStore(state / "jobs.sqlite", clock.now),
+        spool=state / "spool",
+        clock=clock,
+        jobs_at_once=config.jobs_at_once,
+    )
+    if cut_off := hub.recover():
+        log.warning("%d jobs were cut off by the last stop and are aborted", cut_off)
+    server = build_server()
+    add_service(server, "mpc.wire.v1.Coordinator", handlers(hub, manifest), Gatekeeper(manifest))
+
+    async def stop() -> None:
+        await hub.close()
+        await asyncio.gather(*(peer.close() for peer in peers.values()))
+
+    credentials = server_credentials(manifest, keys.leaf)
+    await serve_until_signal(server, config.listen, credentials, ("mpc.wire.v1.Coordinator",), stop=stop)
+
+
+def main() -> int:
+    """Parse the command line and serve."""
+    parser = argparse.ArgumentParser(prog="sealroom coordinator serve", description="Run the coordinator.")
+    parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--log-level", default="info")
+    arguments = parser.parse_args()
+    configure_logging("coordinator", arguments.log_level)
+    try:
+        asyncio.run(run(arguments.config.resolve()))
+    except MpcError as error:
+        log.error("%s %s", error.code, error)  # noqa: TRY400 - the sentence is the message, a trace is not
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

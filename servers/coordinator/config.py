@@ -1,0 +1,43 @@
+"""`coordinator.toml`: what the coordinator needs to run. Unknown keys are errors that name the key."""
+
+import os
+import tomllib
+from pathlib import Path
+
+import msgspec
+
+from mpc.errors import ConfigurationError
+
+__all__ = ["CoordinatorConfig", "load_config"]
+
+
+class CoordinatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Configuration of the coordinator. Paths are relative to the file."""
+
+    name: str
+    listen: str
+    """`host:port` to bind."""
+
+    manifest: str = "room.toml"
+    keys: str = "keys"
+    state: str = "state"
+    jobs_at_once: int = 8
+
+
+def load_config(path: Path) -> CoordinatorConfig:
+    """Read and check a configuration file.
+
+    Raises:
+        ConfigurationError: Names what is wrong.
+    """
+    try:
+        config = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), CoordinatorConfig)
+    except OSError as error:
+        raise ConfigurationError(f"{path.name} cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise ConfigurationError(f"{path.name} is not valid: {error}") from None
+    listen = os.environ.get("SEALROOM_LISTEN", config.listen)
+    host, _, port = listen.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535 or config.jobs_at_once < 1:
+        raise ConfigurationError(f"{path.name} is not valid: listen is host:port and jobs_at_once is 1 or more")
+    return msgspec.structs.replace(config, listen=listen)

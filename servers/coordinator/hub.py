@@ -1,0 +1,289 @@
+"""The coordinator without its transport: takes jobs, runs them, lets their analysts watch and fetch."""
+
+import asyncio
+import contextlib
+import logging
+import shutil
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mpc.errors import (
+    AuthorizationError,
+    DeadlineExceeded,
+    IntegrityError,
+    InternalError,
+    JobCancelled,
+    MpcError,
+    ProtocolError,
+    ResourceExhausted,
+    WireError,
+)
+from mpc.keys.identity import verify_signed
+from mpc.keys.manifest import Manifest
+from mpc.keys.public import public_key_digest
+from mpc.parties import PartyId
+from mpc.runtime.clock import Clock
+from mpc.runtime.peers import PartyPeer
+from mpc.wire import messages as m
+from mpc.wire.errors import to_notice
+from mpc.wire.job import JobRequest, JobState, analyst_of
+from mpc.wire.limits import CHUNK_BYTES
+from servers.coordinator.engine import JobRun
+from servers.coordinator.spool import JobSpool
+from servers.coordinator.store import JobStore
+
+__all__ = ["Hub"]
+
+log = logging.getLogger(__name__)
+
+_KEEP_RESULT_S = 900.0
+
+
+@dataclass(slots=True)
+class _Live:
+    """A job of this process's lifetime."""
+
+    run: JobRun
+    events: list[m.JobEvent] = field(default_factory=list)
+    task: asyncio.Task[None] | None = None
+    state: JobState = JobState.PLANNED
+    error: BaseException | None = None
+    started: float = 0.0
+    wake: set[asyncio.Event] = field(default_factory=set)
+
+
+class Hub:
+    """The coordinator of one room.
+
+    Args:
+        manifest: The verified manifest.
+        peers: A peer for every party of the room.
+        store: The durable record.
+        spool: Folder for sums and sealed bytes.
+        clock: Time.
+        jobs_at_once: Jobs of one analyst that may run together.
+    """
+
+    def __init__(
+        self,
+        *,
+        manifest: Manifest,
+        peers: Mapping[PartyId, PartyPeer],
+        store: JobStore,
+        spool: Path,
+        clock: Clock,
+        jobs_at_once: int = 8,
+    ) -> None:
+        self._manifest = manifest
+        self._peers = peers
+        self._store = store
+        self._spool = spool
+        self._clock = clock
+        self._jobs_at_once = jobs_at_once
+        self._live: dict[str, _Live] = {}
+        self._janitors: set[asyncio.Task[None]] = set()
+
+    def recover(self) -> int:
+        """After a start: abort what a crash cut off, and clear the spool. Returns how many jobs were aborted."""
+        cut_off = self._store.unfinished()
+        for row in cut_off:
+            error = ProtocolError("", job=row.job, reason="the coordinator was restarted during the job")
+            self._store.move(row.job, row.attempt, JobState.ABORTED, error)
+        shutil.rmtree(self._spool, ignore_errors=True)
+        self._spool.mkdir(parents=True, mode=0o700)
+        return len(cut_off)
+
+    async def submit(self, analyst: str, message: m.SubmitRequest) -> m.Acknowledgement:
+        """Take a job from an analyst and start it."""
+        signed = message.request
+        if signed is None:
+            raise WireError("a signed request is missing")
+        if signed.signer != analyst:
+            raise AuthorizationError("", member=analyst, reason="the request is signed by another member")
+        request = verify_signed(signed, JobRequest, analyst_of(self._manifest, analyst))
+        participants = request.check(self._manifest, now=self._clock.now())
+        if public_key_digest(request.parameter_set, message.recipient_key) != request.recipient_key_digest:
+            raise IntegrityError("the recipient's key is not the one the analyst signed")
+        running = sum(1 for live in self._live.values() if not live.state.final)
+        if running >= self._jobs_at_once:
+            raise ResourceExhausted("", limit="jobs at work")
+        await asyncio.to_thread(
+            self._store.plan, request.job, request.attempt, analyst, request.kind.value, float(request.expires_at)
+        )
+        earlier = self._live.pop(request.job, None)
+        if earlier is not None:
+            earlier.run.spool.remove()
+        self._start(signed, request, participants, message.recipient_key)
+        return m.Acknowledgement(job=request.job)
+
+    def _start(self, signed: object, request: JobRequest, participants: tuple[PartyId, ...], key: bytes) -> None:
+        async def move(state: JobState) -> None:
+            await asyncio.to_thread(self._store.move, request.job, request.attempt, state)
+            live.state = state
+            self._announce(live, step="state")
+
+        def announce(**fields: object) -> None:
+            self._announce(live, **fields)
+
+        run = JobRun(
+            manifest=self._manifest,
+            signed=signed,  # type: ignore[arg-type]  # narrowed by the caller
+            request=request,
+            recipient_key=key,
+            peers={p: self._peers[p] for p in participants},
+            spool=JobSpool(self._spool / f"{request.job}-{request.attempt}"),
+            announce=announce,
+            move=move,
+            clock=self._clock,
+        )
+        live = _Live(run=run, started=self._clock.monotonic())
+        self._live[request.job] = live
+        live.task = asyncio.create_task(self._drive(live))
+
+    async def _drive(self, live: _Live) -> None:
+        request = live.run.request
+        try:
+            async with asyncio.timeout(max(0.0, request.expires_at - self._clock.now())):
+                await live.run.run()
+            await self._end(live, JobState.RELEASED, None)
+        except MpcError as error:
+            await self._end(live, JobState.ABORTED, error)
+        except TimeoutError:
+            await self._end(live, JobState.ABORTED, DeadlineExceeded("", job=request.job))
+        except asyncio.CancelledError:
+            await self._end(live, JobState.ABORTED, JobCancelled("", job=request.job))
+        except Exception as error:
+            log.exception("job %s failed unexpectedly", request.job[:8])
+            await self._end(live, JobState.ABORTED, InternalError(str(error)))
+
+    async def _end(self, live: _Live, state: JobState, error: MpcError | None) -> None:
+        request = live.run.request
+        if error is not None:
+            log.info("job %s aborted: %s", request.job[:8], error)
+            live.run.spool.remove()
+        await asyncio.to_thread(self._store.move, request.job, request.attempt, state, error)
+        live.state, live.error = state, error
+        self._announce(live, step="state")
+        janitor = asyncio.create_task(self._expire(request.job, live))
+        self._janitors.add(janitor)
+        janitor.add_done_callback(self._janitors.discard)
+
+    async def _expire(self, job: str, live: _Live) -> None:
+        await self._clock.sleep(_KEEP_RESULT_S)
+        live.run.spool.remove()
+        if self._live.get(job) is live:
+            del self._live[job]
+
+    def _announce(self, live: _Live, **fields: object) -> None:
+        notice = to_notice(live.error) if live.error is not None else None
+        event = m.JobEvent(
+            job=live.run.request.job,
+            sequence=len(live.events) + 1,
+            state=live.state.value,
+            error=notice,
+            seconds=self._clock.monotonic() - live.started,
+            **fields,  # type: ignore[arg-type]  # the engine announces fields of JobEvent only
+        )
+        live.events.append(event)
+        for event_flag in live.wake:
+            event_flag.set()
+
+    def _owned(self, analyst: str, job: str) -> _Live | None:
+        live = self._live.get(job)
+        if live is not None and live.run.signed.signer != analyst:
+            raise AuthorizationError("", member=analyst, job=job)
+        return live
+
+    async def watch(self, analyst: str, message: m.WatchRequest) -> AsyncIterator[m.JobEvent]:
+        """Events of a job after a sequence number, until it ends."""
+        live = self._owned(analyst, message.job)
+        if live is None:
+            yield self._recorded(analyst, message.job)
+            return
+        position = message.after
+        flag = asyncio.Event()
+        live.wake.add(flag)
+        try:
+            while True:
+                flag.clear()
+                for event in live.events[position:]:
+                    position = event.sequence
+                    yield event
+                    if JobState(event.state).final:
+                        return
+                await flag.wait()
+        finally:
+            live.wake.discard(flag)
+
+    def _recorded(self, analyst: str, job: str) -> m.JobEvent:
+        """The last word on a job that this process did not run."""
+        row = self._store.find(job)
+        if row is None or row.analyst != analyst:
+            raise ProtocolError("", job=job[:32], reason="no such job")
+        return m.JobEvent(job=job, sequence=1, state=row.state.value, step="state", error=row.error)
+
+    async def fetch(self, analyst: str, message: m.JobReference) -> AsyncIterator[m.ResultFrame]:
+        """The result of a released job."""
+        live = self._owned(analyst, message.job)
+        if live is None or live.state is not JobState.RELEASED:
+            raise ProtocolError("", job=message.job[:32], reason="the job has no result here")
+        run = live.run
+        run.progress.traffic.setdefault(analyst, {})
+        yield m.ResultFrame(commitments=tuple(run.commitments), receipts=tuple(run.receipts))
+        for number, file in sorted(run.spool.rounds.items()):
+            for ciphertexts in file.frames(CHUNK_BYTES):
+                run.progress.count(analyst, "sent", len(ciphertexts), sum(map(len, ciphertexts)))
+                yield m.ResultFrame(round=number, ciphertexts=ciphertexts)
+        for party, data in run.spool.sealed_frames(CHUNK_BYTES):
+            run.progress.count(analyst, "sent", 0, len(data))
+            yield m.ResultFrame(party=party, sealed=data)
+        traffic = tuple(m.Traffic(member=member, **counts) for member, counts in run.progress.traffic.items())
+        phases = tuple(m.Phase(name=name, seconds=seconds) for name, seconds in run.progress.phases.items())
+        yield m.ResultFrame(traffic=traffic, phases=phases)
+
+    async def cancel(self, analyst: str, message: m.JobReference) -> m.Acknowledgement:
+        """Cancel a running job of this analyst."""
+        live = self._owned(analyst, message.job)
+        if live is not None and live.task is not None and not live.state.final:
+            live.task.cancel()
+        return m.Acknowledgement(job=message.job)
+
+    async def list(self, analyst: str, message: m.ListRequest) -> m.JobList:
+        """This analyst's jobs, newest first."""
+        rows = await asyncio.to_thread(self._store.latest, analyst, min(max(message.most, 1), 1000))
+        return m.JobList(
+            jobs=tuple(
+                m.JobSummary(
+                    job=r.job,
+                    analyst=r.analyst,
+                    kind=r.kind,
+                    state=r.state.value,
+                    submitted_at=r.submitted_at,
+                    error_code=r.error.code if r.error else "",
+                )
+                for r in rows
+            )
+        )
+
+    async def survey(self, message: m.DescribeRequest) -> m.SurveyReply:
+        """Ask every party whether it answers."""
+
+        async def ask(party: PartyId, peer: PartyPeer) -> m.SurveyEntry:
+            try:
+                return m.SurveyEntry(party=party, description=await peer.describe(message))
+            except MpcError as error:
+                return m.SurveyEntry(party=party, error=to_notice(error))
+
+        return m.SurveyReply(entries=tuple(await asyncio.gather(*(ask(p, q) for p, q in sorted(self._peers.items())))))
+
+    async def close(self) -> None:
+        """Cancel what runs and close the record."""
+        for live in self._live.values():
+            if live.task is not None and not live.state.final:
+                live.task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await live.task
+        for janitor in list(self._janitors):
+            janitor.cancel()
+        self._store.close()

@@ -1,0 +1,56 @@
+"""`party.toml`: what one node needs to run. Unknown keys are errors that name the key."""
+
+import os
+import tomllib
+from pathlib import Path
+
+import msgspec
+
+from mpc.errors import ConfigurationError
+from servers.party.sources.spec import Limits, SourceSpec
+
+__all__ = ["PartyConfig", "load_config"]
+
+
+class PartyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Configuration of a party node. Paths are relative to the file."""
+
+    name: str
+    listen: str
+    """`host:port` to bind."""
+
+    manifest: str = "room.toml"
+    policy: str = "policy.toml"
+    keys: str = "keys"
+    """Folder with `identity.key`, `root.pem`, `root.key`, and the current leaf `tls.pem`, `tls.key`."""
+
+    state: str = "state"
+    sources: dict[str, SourceSpec] = {}
+    limits: Limits = Limits()
+    jobs_at_once: int = 2
+    worker_memory_bytes: int = 0
+    """Address space of a worker; 0 leaves the sandbox's default."""
+
+    warm: tuple[str, ...] = ()
+    """Parameter sets whose kernels are loaded at start; empty: the ones that the planner prefers."""
+
+
+def load_config(path: Path) -> PartyConfig:
+    """Read and check a configuration file.
+
+    Raises:
+        ConfigurationError: Names what is wrong.
+    """
+    try:
+        mapping = tomllib.loads(path.read_text(encoding="utf-8"))
+        config = msgspec.convert(mapping, PartyConfig)
+    except OSError as error:
+        raise ConfigurationError(f"{path.name} cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise ConfigurationError(f"{path.name} is not valid: {error}") from None
+    listen = os.environ.get("SEALROOM_LISTEN", config.listen)
+    host, _, port = listen.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535 or config.jobs_at_once < 1:
+        raise ConfigurationError(f"{path.name} is not valid: listen is host:port and jobs_at_once is 1 or more")
+    config.limits.check()
+    return msgspec.structs.replace(config, listen=listen)

@@ -1,0 +1,487 @@
+"""The party's part in jobs: judge, commit, derive, and let a worker do the rest.
+
+Every message from the coordinator is checked here against the analyst's signature, the room's manifest and the owner's
+policy. Identity and mask keys stay in this process; a worker gets one round's derived keys at a time.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from mpc.errors import IntegrityError, InternalError, MpcError, PartyLost, ProtocolError, ResourceExhausted, WireError
+from mpc.keys.identity import IdentityKey, verify_signed
+from mpc.keys.manifest import Manifest
+from mpc.keys.public import public_key_digest
+from mpc.keys.secret import MaskKey, SealingKey, seal
+from mpc.keys.statements import Signed, statement_digest
+from mpc.packing.layout import VectorLayout
+from mpc.params import parameter_set
+from mpc.parties import PartyId
+from mpc.policy import Policy
+from mpc.primitives import Recipient, SumHeader
+from mpc.runtime.clock import Clock
+from mpc.sum.masks import pair_info
+from mpc.sum.messages import Commitment, KeyOffer, Receipt
+from mpc.sum.transcript import RoundContext, transcript
+from mpc.wire import messages as m
+from mpc.wire.job import JobRequest, analyst_of, request_digest
+from mpc.wire.limits import CHUNK_BYTES
+from mpc.wire.notes import SealedNote, note_context
+from servers.party.checkpoints import Checkpoints
+from servers.party.config import PartyConfig
+from servers.party.frames import Operation
+from servers.party.judgement import judge_request
+from servers.party.pool import Worker, WorkerPool
+from servers.party.session import Asked, Note, RoundKeys, Task
+from servers.party.store import PartyStore
+
+__all__ = ["PartyNode"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Job:
+    """A job that this party committed to."""
+
+    request: JobRequest
+    digest: bytes
+    recipient_key: bytes
+    commitment: Commitment
+    mask_key: MaskKey
+    sealing_key: SealingKey
+    peers: dict[PartyId, Commitment] = field(default_factory=dict)
+    worker: Worker | None = None
+    round: int = 0
+    asked: Asked | None = None
+    group_secret: bytes = b""
+    sealed: list[bytes] = field(default_factory=list)
+    notes: int = 0
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    expiry: asyncio.Task[None] | None = None
+
+
+class PartyNode:
+    """One data owner's node, without its transport.
+
+    Args:
+        config: The node's configuration.
+        manifest: The verified manifest of the room.
+        policy: The owner's policy.
+        identity: The signing key.
+        store: The durable record.
+        pool: Workers.
+        state: Folder for checkpoints.
+        clock: Time.
+    """
+
+    def __init__(
+        self,
+        *,
+        config: PartyConfig,
+        manifest: Manifest,
+        policy: Policy,
+        identity: IdentityKey,
+        store: PartyStore,
+        pool: WorkerPool,
+        state: Path,
+        clock: Clock,
+    ) -> None:
+        self.name = PartyId(config.name)
+        self._config = config
+        self._manifest = manifest
+        self._policy = policy
+        self._identity = identity
+        self._store = store
+        self._pool = pool
+        self._state = state
+        self._clock = clock
+        self._jobs: dict[str, _Job] = {}
+
+    # ---- commit ----------------------------------------------------------------------------------------------
+
+    async def commit(self, message: m.CommitRequest) -> m.CommitReply:
+        """Judge an analyst's request and promise to take part in exactly its set.
+
+        Reveals: to the coordinator, one-time public keys and that the policy agreed.
+        """
+        signed = _required(message.request)
+        request = verify_signed(signed, JobRequest, analyst_of(self._manifest, signed.signer))
+        participants = request.check(self._manifest, now=self._clock.now())
+        if self.name not in participants:
+            raise ProtocolError("", reason="this party is not among the participants")
+        if public_key_digest(request.parameter_set, message.recipient_key) != request.recipient_key_digest:
+            raise IntegrityError("the recipient's key is not the one the analyst signed")
+        if len(self._jobs) >= 4 * self._config.jobs_at_once:
+            raise ResourceExhausted("", limit="jobs committed to")
+        await asyncio.to_thread(judge_request, self._policy, self._manifest, request, signed.signer, self.name)
+        digest = request_digest(signed.payload)
+        await asyncio.to_thread(self._store.commit, request.job, request.attempt, digest)
+        await self._drop(request.job)
+        job = self._new_job(request, digest, message.recipient_key)
+        self._jobs[request.job] = job
+        return m.CommitReply(commitment=self._identity.sign(job.commitment, self.name))
+
+    def _new_job(self, request: JobRequest, digest: bytes, recipient_key: bytes) -> _Job:
+        mask_key, sealing_key = MaskKey(), SealingKey()
+        checkpoint = Checkpoints(self._folder(request.job)).latest() if request.attempt > 1 else 0
+        commitment = Commitment(
+            room=request.room,
+            job=request.job,
+            attempt=request.attempt,
+            party=self.name,
+            request_digest=digest,
+            participants=request.participants,
+            mask_key=mask_key.public,
+            sealing_key=sealing_key.public,
+            checkpoint=checkpoint,
+        )
+        job = _Job(
+            request=request,
+            digest=digest,
+            recipient_key=recipient_key,
+            commitment=commitment,
+            mask_key=mask_key,
+            sealing_key=sealing_key,
+        )
+        job.expiry = asyncio.create_task(self._expire(request.job, request.expires_at - self._clock.now()))
+        return job
+
+    def _folder(self, job: str) -> Path:
+        return self._state / "checkpoints" / job
+
+    async def _expire(self, job: str, seconds: float) -> None:
+        await self._clock.sleep(max(0.0, seconds))
+        log.info("job %s expired", job[:8])
+        await self._drop(job, cancel_expiry=False)
+
+    # ---- rounds ----------------------------------------------------------------------------------------------
+
+    async def begin(self, message: m.BeginRequest) -> m.RoundOffer:
+        """Check everybody's commitment and run to the first sum.
+
+        Reveals: to the coordinator, the number of ciphertexts of the first round.
+        """
+        job = self._job(message.job)
+        async with job.lock:
+            if job.peers:
+                raise ProtocolError("", reason="the job has begun")
+            job.peers = self._check_commitments(job, message.commitments)
+            resume = min(c.checkpoint for c in job.peers.values())
+            job.worker = await self._pool.acquire()
+            try:
+                await job.worker.request(Operation.OPEN, self._task(job, resume), type(None))
+                return self._offer(job, await job.worker.request(Operation.ADVANCE, None, Asked))
+            except BaseException:
+                await self._drop(message.job)
+                raise
+
+    def _check_commitments(self, job: _Job, commitments: tuple[Signed, ...]) -> dict[PartyId, Commitment]:
+        found: dict[PartyId, Commitment] = {}
+        for signed in commitments:
+            member = self._manifest.member(signed.signer)
+            if member is None:
+                raise ProtocolError("a stranger's commitment")
+            commitment = verify_signed(signed, Commitment, member.public_key)
+            own = msgspec.structs.replace(
+                job.commitment,
+                party=commitment.party,
+                mask_key=commitment.mask_key,
+                sealing_key=commitment.sealing_key,
+                checkpoint=commitment.checkpoint,
+            )
+            if commitment != own or commitment.party != signed.signer or commitment.party in found:
+                raise ProtocolError("a commitment is for something else", party=signed.signer)
+            found[PartyId(commitment.party)] = commitment
+        if tuple(sorted(found)) != job.request.participants or found[self.name] != job.commitment:
+            raise ProtocolError("the commitments are not those of the participants")
+        return found
+
+    def _task(self, job: _Job, resume: int) -> Task:
+        request = job.request
+        return Task(
+            job=request.job,
+            kind=request.kind,
+            body=request.body,
+            plan_digest=request.plan_digest,
+            me=self.name,
+            participants=request.participants,
+            parameter_set=request.parameter_set,
+            options=request.options,
+            dictionary=self._manifest.dictionary,
+            sources=self._config.sources,
+            limits=self._config.limits,
+            checkpoints=str(self._folder(request.job)),
+            resume=resume,
+        )
+
+    def _offer(self, job: _Job, asked: Asked) -> m.RoundOffer:
+        job.round += 1
+        job.asked = asked
+        job.group_secret = b""
+        job.sealed = [self._seal(job, note) for note in asked.notes]
+        sealed_bytes = sum(len(box) for box in job.sealed)
+        if asked.finished or asked.header is None:
+            return m.RoundOffer(job=job.request.job, round=job.round, finished=True, sealed_bytes=sealed_bytes)
+        layout = self._layout(job, asked.header)
+        return m.RoundOffer(
+            job=job.request.job,
+            round=job.round,
+            recipient=asked.header.recipient.value,
+            parameter_set=asked.parameter_set,
+            ciphertexts=layout.ciphertexts,
+            sealed_bytes=sealed_bytes,
+        )
+
+    def _layout(self, job: _Job, header: SumHeader) -> VectorLayout:
+        asked = job.asked
+        if asked is None:
+            raise InternalError("no round is open")
+        return VectorLayout.compile(header.segments, parameter_set(asked.parameter_set), len(job.request.participants))
+
+    def _seal(self, job: _Job, note: Note) -> bytes:
+        """Sign a note and seal it to the analyst: the coordinator relays bytes of a known length and nothing else."""
+        job.notes += 1
+        statement = SealedNote(
+            room=job.request.room,
+            job=job.request.job,
+            attempt=job.request.attempt,
+            party=self.name,
+            index=job.notes,
+            round=job.round,
+            kind=note.kind,
+            body_digest=statement_digest("sealroom/v1/note-body", note.body),
+        )
+        plain = msgspec.msgpack.encode((self._identity.sign(statement, self.name), note.body))
+        box = seal(job.request.sealing_key, plain, context=note_context(job.request, self.name, job.notes))
+        return len(box).to_bytes(8, "little") + box
+
+    async def collect(self, message: m.CollectRequest) -> AsyncIterator[m.SealedFrame]:
+        """Send what was sealed to the analyst at the present round."""
+        job = self._job(message.job)
+        if message.round != job.round:
+            raise ProtocolError("", reason="another round is open", round=job.round)
+        data = b"".join(job.sealed)
+        for start in range(0, len(data), CHUNK_BYTES):
+            yield m.SealedFrame(party=self.name, data=data[start : start + CHUNK_BYTES])
+
+    async def offer_key(self, message: m.OfferKeyRequest) -> m.OfferKeyReply:
+        """Make the group key of a round and seal it to every member; only the lowest party does.
+
+        Reveals: to the members, the group's secret key; to the coordinator, the public key.
+        """
+        job = self._job(message.job)
+        async with job.lock:
+            header = self._open_header(job, message.round, Recipient.GROUP)
+            if self.name != min(job.request.participants) or job.group_secret or job.worker is None:
+                raise ProtocolError("", reason="this party makes no key now", round=job.round)
+            public, material = await job.worker.request(Operation.GROUP_KEY, None, tuple[bytes, bytes])
+            key_digest = public_key_digest(job.request.parameter_set, public)
+            bound = self._transcript(job, header, key_digest)
+            job.group_secret = material
+            boxes = tuple(
+                (party, seal(commitment.sealing_key, material, context=bound + party.encode()))
+                for party, commitment in sorted(job.peers.items())
+                if party != self.name
+            )
+            offer = KeyOffer(
+                room=job.request.room,
+                job=job.request.job,
+                attempt=job.request.attempt,
+                round=job.round,
+                maker=self.name,
+                parameter_set=job.request.parameter_set,
+                public_key_digest=key_digest,
+                boxes=boxes,
+            )
+            return m.OfferKeyReply(offer=self._identity.sign(offer, self.name), public_key=public)
+
+    def _open_header(self, job: _Job, round_number: int, recipient: Recipient | None) -> SumHeader:
+        asked = job.asked
+        if asked is None or asked.header is None or round_number != job.round:
+            raise ProtocolError("", reason="that round is not open", round=job.round)
+        if recipient is not None and asked.header.recipient is not recipient:
+            raise ProtocolError("", reason="the round has another recipient", round=job.round)
+        return asked.header
+
+    def _transcript(self, job: _Job, header: SumHeader, key_digest: bytes) -> bytes:
+        context = RoundContext(
+            room=job.request.room,
+            job=job.request.job,
+            attempt=job.request.attempt,
+            round=job.round,
+            request_digest=job.digest,
+        )
+        return transcript(
+            context,
+            header=header,
+            layout=self._layout(job, header),
+            mask_keys={p: c.mask_key for p, c in job.peers.items()},
+            recipient_key_digest=key_digest,
+        )
+
+    def _group_key(self, job: _Job, header: SumHeader, message: m.ContributeRequest) -> tuple[bytes, bytes]:
+        """The round's public key, and its secret unsealed, after checking the maker's signature."""
+        signed = _required(message.offer)
+        maker = min(job.request.participants)
+        member = self._manifest.member(maker)
+        if member is None or signed.signer != maker:
+            raise ProtocolError("the key offer is not the lowest party's")
+        offer = verify_signed(signed, KeyOffer, member.public_key)
+        place = (offer.room, offer.job, offer.attempt, offer.round, offer.maker, offer.parameter_set)
+        request = job.request
+        if place != (request.room, request.job, request.attempt, job.round, maker, request.parameter_set):
+            raise ProtocolError("the key offer is for something else")
+        if public_key_digest(request.parameter_set, message.public_key) != offer.public_key_digest:
+            raise IntegrityError("the group's public key is not the one its maker signed", round=job.round)
+        if not job.group_secret:
+            box = dict(offer.boxes).get(self.name)
+            if box is None:
+                raise ProtocolError("the key offer leaves this party out")
+            bound = self._transcript(job, header, offer.public_key_digest)
+            job.group_secret = job.sealing_key.unseal(box, context=bound + self.name.encode())
+        return message.public_key, job.group_secret
+
+    async def contribute(self, message: m.ContributeRequest) -> AsyncIterator[m.ContributionFrame]:
+        """Send this party's ciphertexts of a round, once, and its receipt.
+
+        Reveals: to the coordinator, ciphertexts whose number and size follow from the round's header.
+        """
+        job = self._job(message.job)
+        async with job.lock:
+            header = self._open_header(job, message.round, None)
+            if header.recipient is Recipient.GROUP:
+                public, secret = self._group_key(job, header, message)
+            else:
+                public, secret = job.recipient_key, b""
+            digest = public_key_digest(job.request.parameter_set, public)
+            bound = self._transcript(job, header, digest)
+            pairs: dict[str, bytes] = {
+                party: job.mask_key.pair_key(commitment.mask_key, transcript=bound, info=pair_info(self.name, party))
+                for party, commitment in job.peers.items()
+                if party != self.name
+            }
+            keys = RoundKeys(transcript=bound, pair_keys=pairs, public_key=public, group_secret=secret)
+            await asyncio.to_thread(self._store.use_mask, job.request.job, job.request.attempt, job.round)
+            async for frame in self._encrypted(job, header, keys):
+                yield frame
+
+    async def _encrypted(self, job: _Job, header: SumHeader, keys: RoundKeys) -> AsyncIterator[m.ContributionFrame]:
+        if job.worker is None:
+            raise PartyLost("", party=self.name)
+        async with contextlib.aclosing(job.worker.stream(Operation.CONTRIBUTE, keys)) as parts:
+            async for last, raw in parts:
+                if not last:
+                    for chunk in chunks(msgspec.msgpack.decode(raw, type=list[bytes])):
+                        yield m.ContributionFrame(ciphertexts=chunk)
+                    continue
+                receipt = Receipt(
+                    room=job.request.room,
+                    job=job.request.job,
+                    attempt=job.request.attempt,
+                    round=job.round,
+                    party=self.name,
+                    request_digest=job.digest,
+                    ciphertexts=self._layout(job, header).ciphertexts,
+                    list_digest=msgspec.msgpack.decode(raw, type=bytes),
+                )
+                yield m.ContributionFrame(receipt=self._identity.sign(receipt, self.name))
+
+    async def deliver(self, frames: AsyncIterator[m.DeliverFrame]) -> m.RoundOffer:
+        """Take a round's sum (nothing, if it was the analyst's) and run to the next sum.
+
+        Reveals: to the coordinator, the number of ciphertexts of the next round.
+        """
+        first = await anext(aiter(frames), None)
+        if first is None or first.ciphertexts:
+            raise WireError("the first frame names job and round")
+        job = self._job(first.job)
+        async with job.lock:
+            header = self._open_header(job, first.round, None)
+            worker = job.worker
+            if worker is None:
+                raise PartyLost("", party=self.name)
+            try:
+                async for frame in frames:
+                    if header.recipient is not Recipient.GROUP or frame.job or frame.round:
+                        raise ProtocolError("", reason="ciphertexts that nobody here opens", round=job.round)
+                    await worker.request(Operation.TAKE, list(frame.ciphertexts), type(None))
+                offer = self._offer(job, await worker.request(Operation.COMPLETE, None, Asked))
+            except MpcError:
+                await self._drop(first.job)
+                raise
+        if offer.finished:
+            await self._release(job, clean=True)
+        return offer
+
+    # ---- ends ------------------------------------------------------------------------------------------------
+
+    async def cancel(self, message: m.JobReference) -> m.Acknowledgement:
+        """Forget a job and kill its worker."""
+        await self._drop(message.job)
+        return m.Acknowledgement(job=message.job)
+
+    def _job(self, job: str) -> _Job:
+        found = self._jobs.get(job)
+        if found is None:
+            raise ProtocolError("", reason="no such job is open at this party")
+        return found
+
+    async def _release(self, job: _Job, *, clean: bool) -> None:
+        worker, job.worker = job.worker, None
+        if worker is None:
+            return
+        if clean:
+            try:
+                await worker.request(Operation.CLOSE, None, type(None))
+            except MpcError:
+                clean = False
+        await self._pool.release(worker, clean=clean)
+
+    async def _drop(self, job: str, *, cancel_expiry: bool = True) -> None:
+        found = self._jobs.pop(job, None)
+        if found is None:
+            return
+        if found.expiry is not None and cancel_expiry:
+            found.expiry.cancel()
+        found.group_secret = b""
+        await self._release(found, clean=False)
+
+    async def close(self) -> None:
+        """End every job and every worker."""
+        for job in list(self._jobs):
+            await self._drop(job)
+        await self._pool.close()
+        self._store.close()
+
+    @property
+    def open_jobs(self) -> Mapping[str, int]:
+        """Jobs with a worker, and their round."""
+        return {job: state.round for job, state in self._jobs.items() if state.worker is not None}
+
+
+def _required(signed: Signed | None) -> Signed:
+    if signed is None:
+        raise WireError("a signed statement is missing")
+    return signed
+
+
+def chunks(ciphertexts: list[bytes]) -> list[tuple[bytes, ...]]:
+    """Cut a batch into frames of at most `CHUNK_BYTES` (or one ciphertext)."""
+    out: list[tuple[bytes, ...]] = []
+    current: list[bytes] = []
+    size = 0
+    for ciphertext in ciphertexts:
+        if current and size + len(ciphertext) > CHUNK_BYTES:
+            out.append(tuple(current))
+            current, size = [], 0
+        current.append(ciphertext)
+        size += len(ciphertext)
+    if current:
+        out.append(tuple(current))
+    return out

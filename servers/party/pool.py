@@ -1,0 +1,196 @@
+"""Workers of a node: one warm spare, at most a few at work, each killable without a trace."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+
+from mpc.errors import InternalError, MpcError, ResourceExhausted
+from mpc.wire.errors import CATALOGUE
+from servers.party.frames import LENGTH, MAX_FRAME_BYTES, Command, Operation, Reply, ReplyKind, pack
+from servers.party.worker import Failure
+
+__all__ = ["Worker", "WorkerPool"]
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+
+class Worker:
+    """A worker process as its node sees it. One request at a time."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._lock = asyncio.Lock()
+
+    @classmethod
+    async def start(cls, *, memory_bytes: int, warm: Sequence[str]) -> "Worker":
+        """Start a process and let it load its libraries."""
+        environment = {
+            k: v for k, v in os.environ.items() if k in {"PATH", "LANG", "LC_ALL", "HOME", "TMPDIR", "PYTHONPATH"}
+        }
+        environment |= {k: v for k, v in os.environ.items() if k.startswith(("SEALROOM_", "NUMBA_", "OMP_"))}
+        environment["SEALROOM_WORKER_MEMORY"] = str(memory_bytes)
+        environment["SEALROOM_WORKER_PARENT"] = str(os.getpid())
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "servers.party.worker", stdin=PIPE, stdout=PIPE, env=environment,
+            start_new_session=False,
+        )  # fmt: skip
+        worker = cls(process)
+        await worker.request(Operation.WARM, list(warm), type(None))
+        return worker
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self._process.returncode is None
+
+    async def request(self, operation: Operation, payload: Any, kind: type[T]) -> T:
+        """Ask once and wait for the answer."""
+        async for last, value in self._ask(operation, payload):
+            if last:
+                return msgspec.msgpack.decode(value, type=kind)
+        raise InternalError("a worker did not answer")
+
+    async def stream(self, operation: Operation, payload: Any) -> AsyncGenerator[tuple[bool, msgspec.Raw], None]:
+        """Ask once and receive parts; the last item is marked."""
+        async for item in self._ask(operation, payload):
+            yield item
+
+    async def _ask(self, operation: Operation, payload: Any) -> AsyncGenerator[tuple[bool, msgspec.Raw], None]:
+        async with self._lock:
+            raw = msgspec.Raw(msgspec.msgpack.encode(payload))
+            try:
+                await self._write(pack(Command(operation, raw)))
+                while True:
+                    reply = await self._read()
+                    if reply.kind is ReplyKind.FAILED:
+                        raise _error(msgspec.msgpack.decode(reply.payload, type=Failure))
+                    yield reply.kind is ReplyKind.DONE, reply.payload
+                    if reply.kind is ReplyKind.DONE:
+                        return
+            except (asyncio.CancelledError, GeneratorExit):
+                self.kill()  # an abandoned answer would be read as the next one's
+                raise
+
+    async def _write(self, data: bytes) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(data)
+            await self._process.stdin.drain()
+        except (BrokenPipeError, ConnectionResetError):
+            raise await self._gone() from None
+
+    async def _read(self) -> Reply:
+        assert self._process.stdout is not None
+        try:
+            head = await self._process.stdout.readexactly(LENGTH.size)
+            (size,) = LENGTH.unpack(head)
+            if size > MAX_FRAME_BYTES:
+                raise InternalError("a worker's frame is too long")
+            return msgspec.msgpack.decode(await self._process.stdout.readexactly(size), type=Reply)
+        except asyncio.IncompleteReadError:
+            raise await self._gone() from None
+
+    async def _gone(self) -> MpcError:
+        code = await self._process.wait()
+        name = signal.Signals(-code).name if code < 0 else f"exit {code}"
+        log.warning("a worker ended: %s", name)
+        if code in {-signal.SIGKILL, -signal.SIGABRT}:
+            return ResourceExhausted(f"the worker ended with {name}", limit="memory or a kill")
+        return InternalError(f"the worker ended with {name}")
+
+    def kill(self) -> None:
+        """End the process now."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+
+    async def stop(self) -> None:
+        """End the process and wait for it."""
+        self.kill()
+        await self._process.wait()
+        transport = getattr(self._process, "_transport", None)
+        if transport is not None:
+            transport.close()
+
+
+def _error(failure: Failure) -> MpcError:
+    leaf = CATALOGUE.get(failure.code, InternalError)
+    return leaf(failure.detail, **failure.fields)
+
+
+class WorkerPool:
+    """Hands out workers; keeps one warm, ends those that a job leaves behind.
+
+    Args:
+        most: Jobs at work at once.
+        memory_bytes: Address space of a worker; 0 leaves the sandbox's default.
+        warm: Parameter sets whose kernels are loaded at start.
+    """
+
+    def __init__(self, *, most: int, memory_bytes: int = 0, warm: Sequence[str] = ()) -> None:
+        self._most = most
+        self._memory_bytes = memory_bytes
+        self._warm = tuple(warm)
+        self._idle: list[Worker] = []
+        self._busy: set[Worker] = set()
+        self._starting: asyncio.Task[Worker] | None = None
+
+    def prepare(self) -> None:
+        """Start the warm spare in the background."""
+        if not self._idle and (self._starting is None or self._starting.done()):
+            self._starting = asyncio.create_task(self._start())
+
+    async def _start(self) -> Worker:
+        worker = await Worker.start(memory_bytes=self._memory_bytes, warm=self._warm)
+        self._idle.append(worker)
+        return worker
+
+    async def ready(self) -> None:
+        """Wait until a warm worker stands by."""
+        self.prepare()
+        if self._starting is not None:
+            await asyncio.shield(self._starting)
+
+    async def acquire(self) -> Worker:
+        """A worker for one job.
+
+        Raises:
+            ResourceExhausted: As many jobs as allowed are at work.
+        """
+        if len(self._busy) >= self._most:
+            raise ResourceExhausted("", limit="jobs at work")
+        self._idle = [w for w in self._idle if w.alive]
+        if not self._idle:
+            await self.ready()
+            self._idle = [w for w in self._idle if w.alive]
+        worker = self._idle.pop() if self._idle else await Worker.start(memory_bytes=self._memory_bytes, warm=())
+        self._busy.add(worker)
+        return worker
+
+    async def release(self, worker: Worker, *, clean: bool) -> None:
+        """Take a worker back; one that did not end its job cleanly is killed."""
+        self._busy.discard(worker)
+        if clean and worker.alive and not self._idle:
+            self._idle.append(worker)
+        else:
+            await worker.stop()
+        self.prepare()
+
+    async def close(self) -> None:
+        """End every worker."""
+        if self._starting is not None:
+            self._starting.cancel()
+            with contextlib.suppress(asyncio.CancelledError, MpcError):
+                await self._starting
+        await asyncio.gather(*(w.stop() for w in (*self._idle, *self._busy)), return_exceptions=True)
+        self._idle.clear()
+        self._busy.clear()
