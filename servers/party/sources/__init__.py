@@ -14,7 +14,7 @@ from servers.party.sources.base import (
     SourceColumn,
 )
 from servers.party.sources.digests import DigestCache, FileKey
-from servers.party.sources.opening import open_source, readable_paths
+from servers.party.sources.opening import needs_network, open_source, readable_paths
 from servers.party.sources.spec import Limits, SourceSpec, TableSpec, file_url, resolve_url
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "SourceSpec",
     "TableSpec",
     "file_url",
+    "needs_network",
     "open_source",
     "readable_paths",
     "resolve_url",

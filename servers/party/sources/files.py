@@ -4,13 +4,13 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 
-from mpc.errors import ConfigurationError, SourceError
+from mpc.errors import ConfigurationError, PlanError, SourceError
 from servers.party.sources.arrow import columns_of
 from servers.party.sources.base import BATCH_ROWS, Columns, Dialect, Snapshot, SourceColumn
 from servers.party.sources.digests import DigestCache, PinnedFiles, identity_of
 from servers.party.sources.engine import Engine
 from servers.party.sources.physical_types import dictionary_type, read_expression
-from servers.party.sources.spec import Limits, SourceSpec, TableSpec, quoted, text_literal
+from servers.party.sources.spec import Limits, SourceSpec, TableSpec, quoted, split_name, text_literal
 
 __all__ = ["FileSource", "relation_query"]
 
@@ -116,7 +116,10 @@ class FileSource:
             physical = self._engine.describe(f"SELECT * FROM {scans[table]}")  # noqa: S608
             query, columns = relation_query(table, spec, scans[table], physical)
             self._columns[table] = columns
-            self._engine.define(table, query, [c.name for c in columns if c.type])
+            try:
+                self._engine.define(table, query, [c.name for c in columns if c.type])
+            except PlanError:
+                raise ConfigurationError(f"table {table}: the owner's condition on its rows is not valid") from None
         self._engine.lock()
 
 
@@ -220,26 +223,6 @@ def _types(types: Mapping[str, str]) -> str:
 def _qualified(origin: str) -> str:
     """Quote a possibly schema-qualified name whose parts may be quoted already."""
     return quoted(*split_name(origin))
-
-
-def split_name(origin: str) -> list[str]:
-    """Parts of a qualified name: dots separate, quotation marks protect dots.
-
-    >>> split_name('sales."2024.q1"')
-    ['sales', '2024.q1']
-    """
-    parts, part, inside = [], "", False
-    for mark in origin:
-        if mark == '"':
-            inside = not inside
-        elif mark == "." and not inside:
-            parts.append(part)
-            part = ""
-        else:
-            part += mark
-    if inside or not all((*parts, part)) or len(parts) > 1:
-        raise ConfigurationError(f"{origin[:80]!r} is not a table name with at most a schema before it")
-    return [*parts, part]
 
 
 def _arrow_dataset(files: Sequence[Path]) -> object:

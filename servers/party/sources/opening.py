@@ -9,7 +9,7 @@ from servers.party.sources.digests import DigestCache
 from servers.party.sources.files import FileSource
 from servers.party.sources.spec import Limits, SourceSpec, resolve_url, split_url
 
-__all__ = ["open_source", "readable_paths"]
+__all__ = ["needs_network", "open_source", "readable_paths"]
 
 _FILES = frozenset({"arrow", "csv", "duckdb", "parquet"})
 _POSTGRES = frozenset({"postgres", "postgresql"})
@@ -46,8 +46,13 @@ def open_source(
     if scheme == "sqlite":
         from servers.party.sources.sqlite import SqliteSource
 
-        return SqliteSource(Path(rest), spec, limits)
+        return SqliteSource(Path(rest), spec, limits, cache or DigestCache())
     raise ConfigurationError(f"{scheme[:20]} is not a kind of source: arrow, csv, duckdb, parquet, postgresql, sqlite")
+
+
+def needs_network(spec: SourceSpec, environment: Mapping[str, str] | None = None) -> bool:
+    """Whether a worker reaches this source through a socket, for `servers.party.sandbox`."""
+    return split_url(resolve_url(spec.url, environment))[0] in _POSTGRES
 
 
 def readable_paths(spec: SourceSpec, environment: Mapping[str, str] | None = None) -> tuple[Path, ...]:

@@ -9,7 +9,17 @@ import msgspec
 
 from mpc.errors import ConfigurationError
 
-__all__ = ["Limits", "SourceSpec", "TableSpec", "file_url", "quoted", "resolve_url", "split_url", "text_literal"]
+__all__ = [
+    "Limits",
+    "SourceSpec",
+    "TableSpec",
+    "file_url",
+    "quoted",
+    "resolve_url",
+    "split_name",
+    "split_url",
+    "text_literal",
+]
 
 _SCHEME = re.compile(r"(?P<scheme>[a-z][a-z0-9+]*):(?P<rest>.+)\Z", re.DOTALL)
 _MAX_URL_BYTES = 8192
@@ -149,3 +159,23 @@ def text_literal(text: str) -> str:
     if "\0" in text:
         raise ConfigurationError("a text literal holds a zero byte")
     return "'" + text.replace("'", "''") + "'"
+
+
+def split_name(origin: str) -> list[str]:
+    """Parts of a qualified name: dots separate, quotation marks protect dots.
+
+    >>> split_name('sales."2024.q1"')
+    ['sales', '2024.q1']
+    """
+    parts, part, inside = [], "", False
+    for mark in origin:
+        if mark == '"':
+            inside = not inside
+        elif mark == "." and not inside:
+            parts.append(part)
+            part = ""
+        else:
+            part += mark
+    if inside or not all((*parts, part)) or len(parts) > 1:
+        raise ConfigurationError(f"{origin[:80]!r} is not a table name with at most a schema before it")
+    return [*parts, part]
