@@ -49,17 +49,17 @@ class BfvDecryptor:
         return self._parameters
 
     def decrypt(self, ciphertexts: Sequence[bytes]) -> Slots:
-        """Validate all, then decrypt, shape `(len(ciphertexts), N)`.
+        """Validate and decrypt, shape `(len(ciphertexts), N)`.
 
         Raises:
             WireError: Bytes break the format.
         """
-        parts = [unpack(data, self._parameters, Kind.CIPHERTEXT) for data in ciphertexts]
         context = native_context(self._parameters)
-        out = np.zeros((len(parts), self._parameters.slots), dtype=np.uint64)
+        out = np.zeros((len(ciphertexts), self._parameters.slots), dtype=np.uint64)
         ciphertext, plaintext = seal.Ciphertext(), seal.Plaintext()
         with Scratch() as scratch:
-            for target, residues in zip(out, parts, strict=True):
+            for target, data in zip(out, ciphertexts, strict=True):
+                residues = unpack(data, self._parameters, Kind.CIPHERTEXT)
                 context.load_ciphertext(ciphertext, residues, scratch)
                 self._decryptor.decrypt(ciphertext, plaintext)
                 coefficients = context.plaintext_coefficients(plaintext, scratch)
@@ -116,14 +116,14 @@ def _uniform_ternary(count: int, entropy: Entropy) -> NDArray[np.uint8]:
 
 def _pack_codes(codes: NDArray[np.uint8]) -> bytes:
     quarters = codes.reshape(-1, _CODES_PER_BYTE)
-    packed: NDArray[np.uint8] = quarters[:, 0] | (quarters[:, 1] << 2) | (quarters[:, 2] << 4) | (quarters[:, 3] << 6)
+    packed = quarters[:, 0] | (quarters[:, 1] << 2) | (quarters[:, 2] << 4) | (quarters[:, 3] << 6)
     return packed.tobytes()
 
 
 def _unpack_codes(packed: bytes) -> NDArray[np.uint8]:
     octets = np.frombuffer(packed, dtype=np.uint8)
-    codes = octets[:, np.newaxis] >> np.array([0, 2, 4, 6], dtype=np.uint8)
-    return np.bitwise_and(codes, 3, dtype=np.uint8).reshape(-1)
+    codes = octets[:, np.newaxis] >> np.array([0, 2, 4, 6], dtype=np.uint8) & np.uint8(3)
+    return codes.reshape(-1).astype(np.uint8, copy=False)
 
 
 def _native_secret(parameters: ParameterSet, material: bytes) -> Any:

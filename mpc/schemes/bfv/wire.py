@@ -5,7 +5,7 @@ in as many little-endian bytes as its prime needs. Everything is checked here, i
 native loader; SEAL is given bytes that `mpc.schemes.bfv.native` writes from these arrays.
 """
 
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,12 +40,22 @@ def _width(prime: int) -> int:
 def pack(residues: Residues, parameters: ParameterSet, kind: Kind) -> bytes:
     """Wire bytes of reduced residues, shape `(2, primes, N)`."""
     ring = lattice(parameters)
-    parts = [header(parameters, kind)]
+    widths = [_width(prime) for prime in ring.moduli]
+    out = bytearray(HEADER_BYTES + COMPONENTS * ring.degree * sum(widths))
+    out[:HEADER_BYTES] = header(parameters, kind)
+    start = HEADER_BYTES
     for component in residues:
-        for prime, plane in zip(ring.moduli, component, strict=True):
-            octets = plane.astype("<u8", copy=False).view(np.uint8).reshape(ring.degree, 8)
-            parts.append(octets[:, : _width(prime)].tobytes())
-    return b"".join(parts)
+        for width, plane in zip(widths, component, strict=True):
+            written = 0
+            for piece in (4, 2, 1):  # bytes of the widest words that still fit the residue's width
+                if width - written >= piece:
+                    target: NDArray[np.unsignedinteger[Any]] = np.ndarray(
+                        (ring.degree,), dtype=f"<u{piece}", buffer=out, offset=start + written, strides=(width,)
+                    )
+                    target[:] = plane >> np.uint64(8 * written)
+                    written += piece
+            start += width * ring.degree
+    return bytes(out)
 
 
 def unpack(data: bytes, parameters: ParameterSet, kind: Kind) -> Residues:
