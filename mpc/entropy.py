@@ -18,6 +18,7 @@ from mpc.errors import ParameterError
 __all__ = ["Entropy", "FixedEntropy", "Keystream", "SystemEntropy", "expand", "uniform_below"]
 
 _BLOCK: Final = 16
+_ZEROS: Final = memoryview(bytes(1 << 16))
 _MAX_WORDS: Final = 1 << 60
 
 
@@ -105,6 +106,16 @@ class Keystream:
         cipher.encryptor().update_into(memoryview(bytes(size)), memoryview(buffer))
         words: NDArray[np.uint64] = buffer[:size].view("<u8")[skip:]
         return words
+
+    def fill(self, start: int, out: NDArray[np.uint64]) -> None:
+        """Write words `start` to `start + out.size` into a C-contiguous array: `words` for loops, without new memory."""
+        if start < 0 or start & 1 or out.size & 1 or start + out.size > _MAX_WORDS or not out.flags.c_contiguous:
+            raise ParameterError("a keystream fills whole blocks of a contiguous array")
+        cipher = Cipher(algorithms.AES(self._key), modes.CTR((start // 2).to_bytes(_BLOCK, "big"))).encryptor()
+        target = memoryview(out.reshape(-1).view(np.uint8))  # type: ignore[arg-type]
+        for position in range(0, len(target), len(_ZEROS)):
+            piece = target[position : position + len(_ZEROS)]
+            cipher.update_into(_ZEROS[: len(piece)], piece)
 
     def bits(self, start: int, count: int, width_bits: int) -> NDArray[np.uint64]:
         """`count` uniform integers of `width_bits` (1 to 64) from word `start` on: one word each, no rejection."""

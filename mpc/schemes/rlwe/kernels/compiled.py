@@ -1,0 +1,73 @@
+"""Compilation on first call, with the machine code kept on disk for the next process.
+
+The code is kept in a directory per user and per content of these source files: numba notices a change in the file of a
+function, but not in the files it calls into. The directory is `NUMBA_CACHE_DIR`, else the user's cache directory, else
+a private one under the system's temporary directory; where none is writable (a read-only container) every process
+compiles for itself, which takes some seconds. Loading machine code from a directory that others may write to would be
+running their code, so such a directory is passed over.
+"""
+
+import functools
+import hashlib
+import os
+import stat
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from numba import config, njit
+
+from mpc.errors import ConfigurationError
+
+__all__ = ["cache_directory", "compiled"]
+
+if sys.byteorder != "little":
+    raise ConfigurationError("the rlwe scheme runs on little-endian machines")
+
+
+def _private(directory: Path) -> bool:
+    """Make a directory that only this user may write to; False if that cannot be."""
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = directory.lstat()
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o022:
+            return False
+        with tempfile.TemporaryFile(dir=directory):
+            return True
+    except OSError:
+        return False
+
+
+def _candidates() -> list[Path]:
+    places = []
+    if chosen := os.environ.get("NUMBA_CACHE_DIR"):
+        places.append(Path(chosen))
+    if chosen := os.environ.get("XDG_CACHE_HOME"):
+        places.append(Path(chosen) / "sealroom")
+    if home := os.environ.get("HOME"):
+        places.append(Path(home) / ".cache" / "sealroom")
+    return [*places, Path(tempfile.gettempdir()) / f"sealroom-{os.getuid()}"]
+
+
+@functools.cache
+def cache_directory() -> Path | None:
+    """Where machine code is kept, or None where nothing is writable."""
+    sources = sorted(Path(__file__).parent.glob("*.py"))
+    digest = hashlib.sha256(b"".join(hashlib.sha256(p.read_bytes()).digest() for p in sources)).hexdigest()[:16]
+    places = (base / f"rlwe-{digest}" for base in _candidates() if _private(base))
+    return next((place for place in places if _private(place)), None)
+
+
+def compiled(function: Callable[..., Any]) -> Any:
+    """Compile a kernel on its first call, without the interpreter's lock, and keep the code if there is a place."""
+    directory = cache_directory()
+    if directory is None:
+        return njit(nogil=True)(function)
+    before = config.CACHE_DIR
+    config.CACHE_DIR = str(directory)  # read while the function is decorated, and by nothing of ours later
+    try:
+        return njit(nogil=True, cache=True)(function)
+    finally:
+        config.CACHE_DIR = before

@@ -1,0 +1,204 @@
+"""Keys and what holds them: generation, derivation from a seed, symmetric encryption, decryption.
+
+The coordinator never loads this module. The material of a secret key is a seed of 32 bytes, from which the ternary
+secret, the key's error and the uniform half follow; a group's key travels as these 32 bytes.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpc.entropy import Entropy, Keystream, SystemEntropy, expand
+from mpc.errors import ParameterError, WireError
+from mpc.keys.public import PublicKey
+from mpc.keys.secret import SecretKey
+from mpc.params.base import ParameterSet
+from mpc.params.catalogue import parameter_set
+from mpc.schemes.base import Decryptor, Encryptor, Slots, check_slots
+from mpc.schemes.rlwe.blocks import DEFAULT, BlockReader, Execution, block_of, expand_seeds, for_blocks, release
+from mpc.schemes.rlwe.kernels import pipeline
+from mpc.schemes.rlwe.noise import fresh_symmetric_noise
+from mpc.schemes.rlwe.public import expand_key_seed
+from mpc.schemes.rlwe.ring import LANES, Ring
+from mpc.schemes.rlwe.wire import MAX_INDEX, SEED_BYTES, Ciphertext, Kind, encode, parse_batch, region_words
+
+__all__ = ["RlweDecryptor", "SymmetricEncryptor", "decryptor", "derive", "generate", "symmetric_encryptor"]
+
+Words = NDArray[np.uint64]
+
+_MATERIAL_BYTES: Final = 32
+_DERIVE: Final = b"sealroom/v1/rlwe/derive"
+_SECRET: Final = b"sealroom/v1/rlwe/secret"
+_UNIFORM: Final = b"sealroom/v1/rlwe/uniform"
+
+
+def generate(parameters: ParameterSet, entropy: Entropy) -> tuple[PublicKey, SecretKey]:
+    """A fresh key pair."""
+    return _from_material(parameters, entropy.token(_MATERIAL_BYTES))
+
+
+def derive(parameters: ParameterSet, seed: bytes, info: bytes) -> tuple[PublicKey, SecretKey]:
+    """The key pair of a label: equal for all holders of the seed, independent for different labels.
+
+    Raises:
+        ParameterError: The seed has fewer than 32 bytes.
+    """
+    return _from_material(parameters, expand(seed, _DERIVE + parameters.digest() + info, _MATERIAL_BYTES))
+
+
+def _from_material(parameters: ParameterSet, material: bytes) -> tuple[PublicKey, SecretKey]:
+    constants = DEFAULT.ring(parameters)
+    s, p0, seed = _expand_material(constants, material)
+    release(s)
+    packed = np.empty(constants.primes * constants.degree * 25 // 32, dtype=np.uint64)
+    pipeline().reduce_and_pack(p0, constants.scale, packed)
+    data = encode(parameters, Kind.PUBLIC_KEY, packed, seed=seed)
+    return PublicKey(parameters.id, data), SecretKey(parameters.id, material)
+
+
+def _expand_material(constants: Ring, material: bytes) -> tuple[Words, Words, bytes]:
+    """The secret and the public half `e - a s`, in evaluation form, `(k, N)`, and the seed of a."""
+    if len(material) != _MATERIAL_BYTES:
+        raise ParameterError("the material of an rlwe key has 32 bytes")
+    n, digest = constants.degree, constants.parameters.digest()
+    words = np.empty(9 * n, dtype=np.uint64)
+    Keystream(expand(material, _SECRET + digest)).fill(0, words)
+    seed = expand(material, _UNIFORM + digest, SEED_BYTES)
+    uniform = expand_key_seed(constants, seed)
+    work = np.empty((3, n, LANES), dtype=np.uint64)
+    public, secret = np.empty_like(uniform), np.empty_like(uniform)
+    pipeline().make_key(
+        words, uniform, constants.scale, constants.modulus, constants.forward, work, public, secret, constants.ifma
+    )
+    release(words, work)
+    return secret, public, seed
+
+
+def _secret_multipliers(constants: Ring, material: bytes, *, negate: bool) -> Words:
+    secret, _, _ = _expand_material(constants, material)
+    table = np.empty((*secret.shape, 2), dtype=np.uint64)
+    pipeline().make_multipliers(secret, negate, constants.modulus, table, constants.ifma)
+    release(secret)
+    return table
+
+
+class SymmetricEncryptor:
+    """Encrypts with the secret key: `c = (e + floor(q m / t) - a s, a)`, a drawn from a public seed that travels.
+
+    Half the size of a public-key ciphertext and less noise.
+    Reveals: to everyone, the number of ciphertexts; nothing of the slots to anyone without the key (RLWE).
+    """
+
+    def __init__(self, secret: SecretKey, *, execution: Execution = DEFAULT, entropy: Entropy | None = None) -> None:
+        self._parameters = parameter_set(secret.parameter_set)
+        self._ring = execution.ring(self._parameters)
+        self._execution = execution
+        self._entropy = entropy or SystemEntropy()
+        self._minus_s = _secret_multipliers(self._ring, secret.material(), negate=True)
+
+    @property
+    def parameters(self) -> ParameterSet:
+        """The parameter set of the key."""
+        return self._parameters
+
+    def encrypt(self, slots: Slots) -> list[bytes]:
+        """Encrypt rows of residues, one ciphertext a row; all rows share a fresh seed."""
+        check_slots(slots, self._parameters)
+        count = slots.shape[0]
+        if count > MAX_INDEX:
+            raise ParameterError("a seeded batch has at most 2^31 - 1 ciphertexts")
+        out: list[bytes] = [b""] * count
+        while count:
+            coins = self._entropy.token(32 + SEED_BYTES)
+            stream, seed = Keystream(coins[:32]), coins[32:]
+            try:
+                for_blocks(
+                    -(-count // LANES),
+                    self._execution,
+                    lambda blocks, stream=stream, seed=seed: self._encrypt(slots, stream, seed, blocks, out),  # type: ignore[misc]
+                )
+            except WireError:  # the seed gives too few residues (2^-60 or less): nothing has left, take another
+                continue
+            break
+        return out
+
+    def _encrypt(self, slots: Slots, stream: Keystream, seed: bytes, blocks: range, out: list[bytes]) -> None:
+        constants, kernels = self._ring, pipeline()
+        n, k, noise = constants.degree, constants.primes, fresh_symmetric_noise(self._parameters)
+        words = np.empty(8 * n, dtype=np.uint64)
+        public = np.empty((LANES, k * region_words(self._parameters)), dtype=np.uint64)
+        uniform = np.empty((k, n, LANES), dtype=np.uint64)
+        work = np.empty((1, n, LANES), dtype=np.uint64)
+        packed = np.empty((LANES, k * n * 25 // 32), dtype=np.uint64)
+        for block in blocks:
+            first = LANES * block
+            stream.fill(block * words.size, words)
+            expand_seeds(self._parameters, [(seed, first + lane) for lane in range(LANES)], public)
+            if not kernels.expand_block(public, constants.scale, uniform):
+                raise WireError("a seed gives too few residues")
+            kernels.encrypt_seeded(
+                block_of(slots, block), words, uniform, self._minus_s, constants.plain, constants.scale,
+                constants.modulus, constants.forward, work, packed, constants.ifma,
+            )  # fmt: skip
+            for row in range(first, min(first + LANES, slots.shape[0])):
+                out[row] = encode(self._parameters, Kind.SEEDED, packed[row - first], noise=noise, seed=seed, index=row)
+        release(words, work)
+
+
+def symmetric_encryptor(
+    secret: SecretKey, *, execution: Execution = DEFAULT, entropy: Entropy | None = None
+) -> Encryptor:
+    """An encryptor for the holder of a key; it takes the material and is no opening."""
+    return SymmetricEncryptor(secret, execution=execution, entropy=entropy)
+
+
+class RlweDecryptor:
+    """Opens the ciphertexts of one round: `m = round(t [c0 + c1 s]_q / q) mod t`.
+
+    Making one consumes the key's single opening; its batches are the ciphertexts of that round.
+    """
+
+    def __init__(self, secret: SecretKey, *, execution: Execution = DEFAULT) -> None:
+        self._parameters = parameter_set(secret.parameter_set)
+        self._ring = execution.ring(self._parameters)
+        self._execution = execution
+        self._s = _secret_multipliers(self._ring, secret.open_once(), negate=False)
+
+    @property
+    def parameters(self) -> ParameterSet:
+        """The parameter set of the key."""
+        return self._parameters
+
+    def decrypt(self, ciphertexts: Sequence[bytes]) -> Slots:
+        """Validate and decrypt, `(len(ciphertexts), slots)`; nothing is returned unless all are well formed.
+
+        Raises:
+            WireError: Bytes break the format.
+        """
+        batch = parse_batch(ciphertexts, self._parameters)
+        out = np.empty((-(-len(batch) // LANES), LANES, self._ring.degree), dtype=np.uint64)
+        for_blocks(out.shape[0], self._execution, lambda blocks: self._decrypt(batch, blocks, out))
+        return out.reshape(-1, self._ring.degree)[: len(batch)]
+
+    def _decrypt(self, batch: list[Ciphertext], blocks: range, out: Words) -> None:
+        constants, kernels = self._ring, pipeline()
+        reader = BlockReader(constants)
+        high, low = (np.empty((constants.degree, LANES), dtype=np.uint64) for _ in range(2))
+        for block in blocks:
+            reader.read(batch[LANES * block : LANES * (block + 1)])
+            kernels.open_block(
+                reader.c0, reader.c1, self._s, constants.fraction, constants.open_factor, constants.plain,
+                constants.modulus, constants.inverse, high, low, out[block], constants.ifma,
+            )  # fmt: skip
+        release(high, low, reader.c0)
+
+
+def decryptor(secret: SecretKey, *, execution: Execution = DEFAULT) -> Decryptor:
+    """A decryptor, which consumes the key's one opening.
+
+    Raises:
+        KeyAccessError: The key was opened before.
+    """
+    return RlweDecryptor(secret, execution=execution)

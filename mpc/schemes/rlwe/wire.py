@@ -1,0 +1,207 @@
+"""The bytes of keys and ciphertexts, version 1.
+
+    4  magic  "RLWE"
+    1  version
+    1  kind: see `Kind`
+    2  number of the parameter set, little-endian
+    2  noise: the bound on the noise, ceil(256 log2), little-endian; 0 for keys
+    2  zero
+    4  index of a seeded ciphertext in its batch, little-endian; 0 otherwise
+
+Then, for keys and seeded ciphertexts, 32 bytes of seed; then packed polynomials in evaluation form, prime by prime: one
+for keys and seeded ciphertexts, two (c0, then c1) otherwise. Every kind has one length per parameter set. 50 bits a
+coefficient, in the order of `mpc.schemes.rlwe.kernels.packing`.
+
+The other polynomial of a seeded object is drawn from AES-256 in counter mode under the seed: for prime i of index x, the
+words from `(x k + i) M` are read in order, and the first N whose lower 50 bits are below the prime are its values; M is
+`region_words`. Fewer than N acceptable words in a region is an error (an encryptor then takes another seed).
+
+A peer's bytes are only ever sliced, viewed as integers and compared; no library but numpy and our kernels sees them.
+"""
+
+import struct
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpc.errors import ParameterError, WireError
+from mpc.params.base import LatticeParameters, ParameterSet, SchemeId
+from mpc.schemes.rlwe.noise import fresh_public_noise, fresh_symmetric_noise, noise_limit
+
+__all__ = [
+    "HEADER_BYTES",
+    "MAX_INDEX",
+    "SEED_BYTES",
+    "Ciphertext",
+    "Kind",
+    "decode_noise",
+    "encode",
+    "encode_noise",
+    "lattice_of",
+    "parse",
+    "parse_batch",
+    "parse_key",
+    "polynomial_bytes",
+    "region_words",
+]
+
+Words = NDArray[np.uint64]
+
+_LAYOUT: Final = struct.Struct("<4sBBHHHI")
+_MAGIC: Final = b"RLWE"
+_VERSION: Final = 1
+
+HEADER_BYTES: Final = _LAYOUT.size
+SEED_BYTES: Final = 32
+MAX_INDEX: Final = (1 << 31) - 1
+
+
+class Kind(IntEnum):
+    """What the bytes after the header are."""
+
+    PUBLIC_KEY = 1
+    PUBLIC = 2
+    """A fresh ciphertext made with the public key."""
+
+    SEEDED = 3
+    """A fresh ciphertext made with the secret key; c1 is a seed."""
+
+    SUM = 4
+    """A sum of fresh ciphertexts."""
+
+    RESULT = 5
+    """The outcome of anything else."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ciphertext:
+    """A ciphertext whose header and length have been checked; its residues have not."""
+
+    kind: Kind
+    noise: int
+    """Bound on the noise, an integer."""
+
+    index: int
+    seed: bytes
+    """32 bytes for `SEEDED`, else empty."""
+
+    packed: Words = field(repr=False)
+    """The packed polynomials, read-only, `(L k,)` or `(2 L k,)`."""
+
+
+def lattice_of(parameters: ParameterSet) -> LatticeParameters:
+    """The lattice parameters of a set of this scheme (`ParameterError` for any other)."""
+    if parameters.scheme is not SchemeId.RLWE or parameters.lattice is None:
+        raise ParameterError(f"{parameters.id} is not a set of the rlwe scheme")
+    return parameters.lattice
+
+
+def polynomial_bytes(parameters: ParameterSet) -> int:
+    """Size of one packed polynomial, all primes."""
+    lattice = lattice_of(parameters)
+    return len(lattice.moduli) * lattice.degree * 50 // 8
+
+
+def region_words(parameters: ParameterSet) -> int:
+    """Words of keystream that one polynomial of one prime may use: N, the mean of rejections, and 16 deviations."""
+    lattice = lattice_of(parameters)
+    rejected = lattice.degree * (1 - min(lattice.moduli) / (1 << 50))
+    return lattice.degree + 2 * (int(rejected + 16 * rejected**0.5) // 2 + 32)
+
+
+def encode_noise(bound: int) -> int:
+    """A bound rounded up to 1/256 bit."""
+    if bound < 1:
+        raise ParameterError("a noise bound is positive")
+    low, high = 0, 256 * (bound.bit_length() + 1)
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if decode_noise(middle) >= bound else (middle + 1, high)
+    return low
+
+
+def decode_noise(code: int) -> int:
+    """The integer bound of a code, rounded down: `floor(2^(code / 256))`, exactly to 40 bits."""
+    whole, part = divmod(code, 256)
+    return (_FRACTIONS[part] << whole) >> 40
+
+
+_FRACTIONS: Final = tuple(int(2.0 ** (40 + part / 256)) for part in range(256))
+
+
+def encode(
+    parameters: ParameterSet, kind: Kind, packed: Words, *, noise: int = 0, seed: bytes = b"", index: int = 0
+) -> bytes:
+    """Assemble one object of ours."""
+    code = encode_noise(noise) if noise else 0
+    header = _LAYOUT.pack(_MAGIC, _VERSION, kind, parameters.wire_id, code, 0, index)
+    return b"".join((header, seed, packed.data))
+
+
+def _check(data: bytes, parameters: ParameterSet, kinds: Collection[Kind]) -> tuple[Kind, int, int]:
+    if not isinstance(data, bytes) or len(data) < HEADER_BYTES:
+        raise WireError("not an rlwe object: too short")
+    magic, version, number, set_number, noise, zero, index = _LAYOUT.unpack_from(data)
+    if magic != _MAGIC or version != _VERSION or zero or number not in kinds:
+        raise WireError("not an rlwe object of the expected kind and version")
+    if set_number != parameters.wire_id:
+        raise WireError("an rlwe object of another parameter set")
+    kind = Kind(number)
+    halved = kind in {Kind.PUBLIC_KEY, Kind.SEEDED}
+    polynomial = polynomial_bytes(parameters)
+    if len(data) != HEADER_BYTES + (SEED_BYTES + polynomial if halved else 2 * polynomial):
+        raise WireError(f"a {kind.name.lower()} object of {parameters.id} has another length")
+    if index and (kind is not Kind.SEEDED or index > MAX_INDEX):
+        raise WireError("an rlwe object's index is out of range")
+    return kind, noise, index
+
+
+CIPHERTEXTS: Final = frozenset({Kind.PUBLIC, Kind.SEEDED, Kind.SUM, Kind.RESULT})
+
+
+def parse(data: bytes, parameters: ParameterSet, kinds: Collection[Kind] = CIPHERTEXTS) -> Ciphertext:
+    """Check a ciphertext's header, length and stated noise.
+
+    Raises:
+        WireError: Anything is not as the format says.
+    """
+    kind, code, index = _check(data, parameters, kinds)
+    fresh = {Kind.PUBLIC: fresh_public_noise(parameters), Kind.SEEDED: fresh_symmetric_noise(parameters)}
+    if kind in fresh and code != encode_noise(fresh[kind]):
+        raise WireError("a fresh ciphertext states another noise")
+    noise = decode_noise(code)
+    if not 0 < noise <= noise_limit(parameters):
+        raise WireError("a ciphertext states a noise that cannot be decrypted")
+    start = HEADER_BYTES + (SEED_BYTES if kind is Kind.SEEDED else 0)
+    return Ciphertext(
+        kind=kind,
+        noise=noise,
+        index=index,
+        seed=data[HEADER_BYTES:start],
+        packed=np.frombuffer(data, dtype=np.uint64, offset=start),
+    )
+
+
+def parse_batch(
+    data: Sequence[bytes], parameters: ParameterSet, kinds: Collection[Kind] = CIPHERTEXTS
+) -> list[Ciphertext]:
+    """Check every ciphertext of a batch (`WireError`)."""
+    return [parse(one, parameters, kinds) for one in data]
+
+
+def parse_key(data: bytes, parameters: ParameterSet) -> tuple[bytes, Words]:
+    """Check a public key's header and length; its seed and its packed polynomial.
+
+    Raises:
+        WireError: Anything is not as the format says.
+    """
+    _, code, _ = _check(data, parameters, {Kind.PUBLIC_KEY})
+    if code:
+        raise WireError("a public key has no noise")
+    return data[HEADER_BYTES : HEADER_BYTES + SEED_BYTES], np.frombuffer(
+        data, dtype=np.uint64, offset=HEADER_BYTES + SEED_BYTES
+    )
