@@ -65,5 +65,5 @@ def statement_digest(label: str, *parts: bytes) -> bytes:
 
 
 def canonical_digest(label: str, value: Any) -> bytes:
-    """Digest of any msgspec-encodable value in canonical form."""
-    return statement_digest(label, msgspec.msgpack.encode(value, order="deterministic"))
+    """Digest of any msgspec-encodable value in canonical form (JSON: its integers have no limit)."""
+    return statement_digest(label, msgspec.json.encode(value, order="deterministic"))

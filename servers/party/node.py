@@ -226,13 +226,14 @@ class PartyNode:
         job.group_secret = b""
         job.sealed = [self._seal(job, note) for note in asked.notes]
         sealed_bytes = sum(len(box) for box in job.sealed)
-        if asked.finished or asked.header is None:
+        header = asked.header
+        if asked.finished or header is None:
             return m.RoundOffer(job=job.request.job, round=job.round, finished=True, sealed_bytes=sealed_bytes)
-        layout = self._layout(job, asked.header)
+        layout = self._layout(job, header)
         return m.RoundOffer(
             job=job.request.job,
             round=job.round,
-            recipient=asked.header.recipient.value,
+            recipient=header.recipient.value,
             parameter_set=asked.parameter_set,
             ciphertexts=layout.ciphertexts,
             sealed_bytes=sealed_bytes,
@@ -302,12 +303,12 @@ class PartyNode:
             return m.OfferKeyReply(offer=self._identity.sign(offer, self.name), public_key=public)
 
     def _open_header(self, job: _Job, round_number: int, recipient: Recipient | None) -> SumHeader:
-        asked = job.asked
-        if asked is None or asked.header is None or round_number != job.round:
+        header = job.asked.header if job.asked is not None else None
+        if header is None or round_number != job.round:
             raise ProtocolError("", reason="that round is not open", round=job.round)
-        if recipient is not None and asked.header.recipient is not recipient:
+        if recipient is not None and header.recipient is not recipient:
             raise ProtocolError("", reason="the round has another recipient", round=job.round)
-        return asked.header
+        return header
 
     def _transcript(self, job: _Job, header: SumHeader, key_digest: bytes) -> bytes:
         context = RoundContext(

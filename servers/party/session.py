@@ -23,6 +23,7 @@ from mpc.parties import PartyId
 from mpc.primitives import Checkpoint, Program, Progress, Recipient, Sum, SumHeader
 from mpc.schemes import public as public_schemes
 from mpc.schemes import secret as secret_schemes
+from mpc.schemes.base import Ability
 from mpc.sum.contributor import Contributor
 from mpc.sum.masks import PairwiseMasks
 from mpc.sum.opener import Opener
@@ -65,9 +66,16 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """Where the program stands: at its next sum, or at its end."""
 
     finished: bool
-    header: SumHeader | None = None
+    header_json: bytes = b""
+    """The header of the sum, empty at the end. JSON, because a bound may exceed 64 bits."""
+
     parameter_set: str = ""
     notes: tuple[Note, ...] = ()
+
+    @property
+    def header(self) -> SumHeader | None:
+        """The header of the sum, if there is one."""
+        return msgspec.json.decode(self.header_json, type=SumHeader) if self.header_json else None
 
 
 class RoundKeys(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,17 +139,14 @@ class Session:
                     self.checkpoints.save(item.state)
                 case Sum():
                     self._asked = item
-                    notes.extend(self._pending_notes())
                     return Asked(
-                        finished=False, header=item.header, parameter_set=self.task.parameter_set, notes=tuple(notes)
+                        finished=False,
+                        header_json=msgspec.json.encode(item.header),
+                        parameter_set=self.task.parameter_set,
+                        notes=tuple(notes),
                     )
                 case _:
                     raise InternalError(f"a program yielded a {type(item).__name__}")
-
-    def _pending_notes(self) -> Iterator[Note]:
-        notes: list[Note] = getattr(self.source, "notes", [])
-        while notes:
-            yield notes.pop(0)
 
     def layout(self) -> VectorLayout:
         """The layout of the sum that the program waits for."""
@@ -180,7 +185,7 @@ class Session:
 
     def _encryptor(self, layout: VectorLayout, keys: RoundKeys) -> Any:
         parameters = layout.parameters
-        if keys.group_secret and public_schemes.seeds(parameters):
+        if keys.group_secret and Ability.SEEDS in public_schemes.abilities(parameters.scheme):
             return secret_schemes.symmetric_encryptor(SecretKey(parameters.id, keys.group_secret))
         key: PublicKey = public_schemes.validate_public_key(parameters, keys.public_key)
         return public_schemes.encryptor(key)

@@ -87,15 +87,20 @@ class Worker:
 def warm(sets: Sequence[str]) -> None:
     """Load what the first job would wait for: the engine, the parser, the kernels."""
     import duckdb
+    import numpy as np
 
+    from mpc.entropy import SystemEntropy
     from mpc.params import parameter_set
     from mpc.schemes import public as public_schemes
+    from mpc.schemes import secret as secret_schemes
     from servers.party import programs
 
     programs.preload()
     duckdb.connect(":memory:").close()
     for name in sets:
-        public_schemes.warm_up(parameter_set(name))
+        parameters = parameter_set(name)
+        public, _secret = secret_schemes.generate(parameters, SystemEntropy())
+        public_schemes.encryptor(public).encrypt(np.zeros((1, parameters.slots), dtype=np.uint64))
 
 
 def failure_of(error: BaseException) -> Failure:

@@ -1,0 +1,190 @@
+"""The analyst's side, asynchronous: compile, ask, open. `mpc.client.client` is the same for callers without a loop."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from mpc.client.answer import Answer, Report
+from mpc.client.jobs import KeyPool, Note, Outcome, PreparedJob, Watcher, latest
+from mpc.client.profile import Profile
+from mpc.errors import ParameterError, ProtocolError
+from mpc.keys.dictionary import Dictionary
+from mpc.params import parameter_set
+from mpc.plan import QueryPlan, compile_query, finish, fold_now, value_header
+from mpc.primitives import SumHeader
+from mpc.runtime.channel import GrpcCoordinatorPeer
+from mpc.runtime.clock import Clock, SystemClock
+from mpc.runtime.peers import CoordinatorPeer
+from mpc.sum.transcript import WIRE_VERSION
+from mpc.wire import messages as m
+from mpc.wire.job import JobKind
+
+__all__ = ["Analyst"]
+
+
+@dataclass(slots=True, kw_only=True)
+class Analyst:
+    """An analyst connected to a room's coordinator.
+
+    Args:
+        profile: Name, keys and room.
+        peer: The coordinator.
+        clock: Time.
+    """
+
+    profile: Profile
+    peer: CoordinatorPeer
+    clock: Clock
+    keys: KeyPool
+    key_exchange: str = ""
+
+    @classmethod
+    def connect(cls, profile: Profile) -> "Analyst":
+        """Open a channel to the room's coordinator; it connects with the first call."""
+        peer = GrpcCoordinatorPeer(profile.manifest.coordinator, profile.keys.leaf())
+        return cls(profile=profile, peer=peer, clock=SystemClock(), keys=KeyPool())
+
+    @property
+    def dictionary(self) -> Dictionary:
+        """The tables of the room."""
+        return self.profile.manifest.dictionary
+
+    async def describe(self) -> m.Description:
+        """Ask the coordinator what it is, and refuse one of another room or version.
+
+        Raises:
+            ProtocolError: Versions or rooms do not fit.
+        """
+        found = await self.peer.describe(m.DescribeRequest(wire_version=WIRE_VERSION))
+        if found.wire_version != WIRE_VERSION:
+            reason = f"it speaks wire version {found.wire_version}, this client {WIRE_VERSION}"
+            raise ProtocolError("", member=found.member, reason=reason)
+        if found.room != self.profile.manifest.room:
+            raise ProtocolError("", member=found.member, reason="it serves another version of the room")
+        self.key_exchange = found.key_exchange
+        return found
+
+    async def survey(self) -> m.SurveyReply:
+        """Ask every party, through the coordinator, whether it answers."""
+        return await self.peer.survey(m.DescribeRequest(wire_version=WIRE_VERSION))
+
+    async def jobs(self, most: int = 50) -> m.JobList:
+        """This analyst's jobs, newest first."""
+        return await self.peer.list(m.ListRequest(most=most))
+
+    async def cancel(self, job: str) -> None:
+        """Cancel a running job."""
+        await self.peer.cancel(m.JobReference(job=job))
+
+    def compile(self, sql: str) -> QueryPlan:
+        """Compile a query against the room's dictionary; now() is folded to the present first.
+
+        Raises:
+            PlanError: The query cannot be answered; names the offset, the reason and what to write instead.
+        """
+        return compile_query(fold_now(sql, self.clock.now()), self.dictionary)
+
+    async def sql(
+        self,
+        text: str,
+        *,
+        scheme: str | None = None,
+        timeout_s: float = 600.0,
+        watcher: Watcher | None = None,
+    ) -> Answer:
+        """Ask a query and open its answer.
+
+        Args:
+            text: SQL over the room's logical tables.
+            scheme: A scheme or a parameter set instead of the planner's choice; `clear` runs without encryption where
+                every owner's policy allows it.
+            timeout_s: The job's lifetime.
+            watcher: Called with every event of the job.
+
+        Reveals: to the analyst, the opened totals; to the others what EXPLAIN lists.
+        """
+        started = time.monotonic()
+        plan = self.compile(text)
+        participants = self.participants(plan.table)
+        chosen = self.choose(plan, len(participants), scheme)
+        compiled = time.monotonic()
+        job = PreparedJob.sign(
+            manifest=self.profile.manifest,
+            name=self.profile.name,
+            identity=self.profile.keys.identity(),
+            clock=self.clock,
+            keys=await self.keys.take(chosen),
+            kind=JobKind.SQL,
+            body=plan.sql,
+            plan_digest=plan.digest,
+            participants=participants,
+            lifetime_s=int(timeout_s),
+        )
+        signed = time.monotonic()
+
+        def header_of(_round: int, notes: Sequence[Note]) -> SumHeader:
+            return value_header(plan, group_keys(notes))
+
+        outcome = await job.run(self.peer, header_of, watcher)
+        self.keys.prepare(chosen)
+        opened = time.monotonic()
+        if len(outcome.totals) != 1:
+            raise ProtocolError("", reason="the answer does not have one opened round")
+        (totals,) = outcome.totals.values()
+        columns, rows = finish(plan, totals, group_keys(outcome.notes))
+        ended = time.monotonic()
+        outcome.phases = {
+            "compile": compiled - started,
+            "keys": signed - compiled,
+            **outcome.phases,
+            "finish": ended - opened,
+        }
+        return Answer(columns, rows, self._report(outcome, plan, ended - started))
+
+    def participants(self, table: str) -> tuple[str, ...]:
+        """The parties that hold rows of a table."""
+        found = self.dictionary.table(table)
+        if found is None:
+            raise ParameterError(f"no table {table}")
+        return tuple(sorted(found.parties))
+
+    def choose(self, plan: QueryPlan, parties: int, scheme: str | None) -> str:
+        """The parameter set of a query."""
+        from mpc.plan import choose_parameters
+
+        return choose_parameters(plan, parties, scheme=scheme).id
+
+    def _report(self, outcome: Outcome, plan: QueryPlan, seconds: float) -> Report:
+        from mpc.plan import disclosure
+
+        parameters = parameter_set(outcome.request.parameter_set)
+        return Report(
+            job=outcome.request.job,
+            scheme=parameters.scheme.value,
+            parameter_set=parameters.id,
+            security=parameters.security.value,
+            participants=outcome.request.participants,
+            ciphertexts=outcome.ciphertexts,
+            bytes_received=outcome.bytes_received,
+            traffic=outcome.traffic,
+            seconds=seconds,
+            phases=outcome.phases,
+            disclosure=tuple(disclosure(plan, outcome.request.participants, self.profile.name)),
+            key_exchange=self.key_exchange,
+        )
+
+    async def close(self) -> None:
+        """Close the channel and forget keys made ahead."""
+        self.keys.close()
+        closing: Any = getattr(self.peer, "close", None)
+        if closing is not None:
+            await closing()
+
+
+def group_keys(notes: Sequence[Note]) -> list[bytes] | None:
+    """The discovered group keys that the lowest party sealed to the analyst, or None."""
+    body = latest(notes, "groups")
+    return None if body is None else msgspec.msgpack.decode(body, type=list[bytes])

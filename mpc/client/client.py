@@ -1,0 +1,107 @@
+"""The analyst's client for ordinary code: the same calls as `mpc.client.analyst`, run on a loop of its own."""
+
+import asyncio
+import os
+import threading
+from collections.abc import Coroutine
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from mpc.client.analyst import Analyst
+from mpc.client.answer import Answer
+from mpc.client.jobs import Watcher
+from mpc.client.profile import Profile, find_profile
+from mpc.errors import InternalError
+from mpc.keys.dictionary import Table
+
+__all__ = ["Client", "connect"]
+
+T = TypeVar("T")
+
+
+class Client:
+    """An analyst's connection to a room. Use it in a `with` statement or call `close`."""
+
+    def __init__(self, profile: Profile) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="sealroom-client", daemon=True)
+        self._thread.start()
+        self._closed = False
+        self._analyst: Analyst = self._run(_connect(profile))
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        """A client for the profile in a folder."""
+        return cls(Profile.load(folder))
+
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        if self._closed:
+            work.close()
+            raise InternalError("the client is closed")
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        except KeyboardInterrupt:
+            future.cancel()
+            raise
+
+    @property
+    def analyst(self) -> Analyst:
+        """The asynchronous analyst behind this client."""
+        return self._analyst
+
+    def tables(self) -> tuple[Table, ...]:
+        """The dictionary: logical tables with their columns, types, ranges and the parties that hold rows."""
+        return self._analyst.dictionary.tables
+
+    def sql(
+        self,
+        text: str,
+        scheme: str | None = None,
+        *,
+        timeout_s: float = 600.0,
+        watcher: Watcher | None = None,
+    ) -> Answer:
+        """Ask a query and open its answer; see `mpc.client.analyst.Analyst.sql`."""
+        return self._run(self._analyst.sql(text, scheme=scheme, timeout_s=timeout_s, watcher=watcher))
+
+    def close(self) -> None:
+        """Close the connection. A second call does nothing."""
+        if self._closed:
+            return
+        self._run(self._analyst.close())
+        self._closed = True
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(timeout=5)
+        self._loop.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _kind: type[BaseException] | None, _e: BaseException | None, _t: TracebackType | None) -> None:
+        self.close()
+
+
+async def _connect(profile: Profile) -> Analyst:
+    return Analyst.connect(profile)
+
+
+def connect(room: str | os.PathLike[str] | None = None) -> Client:
+    """Connect to a room as one of its analysts.
+
+    Args:
+        room: A folder with `analyst.toml`, or the name of one under `$XDG_CONFIG_HOME/sealroom`; if not given, the
+            environment variable `SEALROOM_ROOM` names it.
+
+    Raises:
+        ConfigurationError: There is no such room, or the folder is not in order.
+        TransportError: The coordinator does not answer; says why.
+    """
+    client = Client(Profile.load(find_profile(room)))
+    try:
+        client._run(client.analyst.describe())  # noqa: SLF001 - the same module
+    except BaseException:
+        client.close()
+        raise
+    return client
