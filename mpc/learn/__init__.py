@@ -1,0 +1,62 @@
+"""Models trained over encrypted sums: each equals the model trained on the pooled data.
+
+Written against `mpc.primitives` alone: with `run_ideal` this is an ordinary numpy library.
+"""
+
+from mpc.learn.archive import FittedModel
+from mpc.learn.data import ArrayRows, Rows
+from mpc.learn.ease import EaseModel
+from mpc.learn.evaluating import ClassifierQuality, RegressionQuality
+from mpc.learn.programs import evaluate, load_model, program
+from mpc.learn.ranking import RankingQuality
+from mpc.learn.recommender_specs import Als, Ease, GradientFactorization, Holdout, ImplicitAls
+from mpc.learn.recommending import Recommendation, RecommenderModel
+from mpc.learn.regression import RegressionModel
+from mpc.learn.regression_specs import (
+    ArraySpec,
+    Category,
+    FederatedAverage,
+    KMeans,
+    LinearRegression,
+    LogisticRegression,
+    Numeric,
+    Pca,
+    PoissonRegression,
+)
+from mpc.learn.specs import Spec, columns_of, complete, kind_of, spec_from_mapping, to_mapping
+
+__all__ = [
+    "Als",
+    "ArrayRows",
+    "ArraySpec",
+    "Category",
+    "ClassifierQuality",
+    "Ease",
+    "EaseModel",
+    "FederatedAverage",
+    "FittedModel",
+    "GradientFactorization",
+    "Holdout",
+    "ImplicitAls",
+    "KMeans",
+    "LinearRegression",
+    "LogisticRegression",
+    "Numeric",
+    "Pca",
+    "PoissonRegression",
+    "RankingQuality",
+    "Recommendation",
+    "RecommenderModel",
+    "RegressionModel",
+    "RegressionQuality",
+    "Rows",
+    "Spec",
+    "columns_of",
+    "complete",
+    "evaluate",
+    "kind_of",
+    "load_model",
+    "program",
+    "spec_from_mapping",
+    "to_mapping",
+]
