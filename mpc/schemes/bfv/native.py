@@ -10,6 +10,7 @@ ciphertext: parameters id (32), transformed (1), components, N, primes (8 each),
 plaintext: parameters id (32), coefficient count (8), scale (8), array; array: header (16), count (8), words.
 """
 
+import math
 import os
 import struct
 import tempfile
@@ -131,14 +132,11 @@ class NativeContext:
     def ciphertext_residues(self, native: Any, scratch: Scratch) -> Residues:
         """The residues of a SEAL ciphertext or public key, shape `(2, primes, N)`."""
         shape = (COMPONENTS, self._primes, self._degree)
-        words = self._saved_words(native, scratch, _CIPHERTEXT.size, capacity=COMPONENTS * self._primes * self._degree)
-        if words.size != COMPONENTS * self._primes * self._degree:
-            raise InternalError("SEAL wrote a ciphertext of another shape")
-        return words.reshape(shape)
+        return self._saved_words(native, scratch, _CIPHERTEXT.size, count=math.prod(shape)).reshape(shape)
 
     def plaintext_coefficients(self, native: Any, scratch: Scratch) -> NDArray[np.uint64]:
         """The leading coefficients of a SEAL plaintext; SEAL drops zeros at the top."""
-        return self._saved_words(native, scratch, _PLAINTEXT.size, capacity=self._degree)
+        return self._saved_words(native, scratch, _PLAINTEXT.size, count=native.coeff_count())
 
     def _library_version(self) -> tuple[int, int]:
         with Scratch() as scratch:
@@ -157,15 +155,14 @@ class NativeContext:
         return self._framed(body, residues)
 
     @staticmethod
-    def _saved_words(native: Any, scratch: Scratch, body_bytes: int, *, capacity: int) -> NDArray[np.uint64]:
+    def _saved_words(native: Any, scratch: Scratch, body_bytes: int, *, count: int) -> NDArray[np.uint64]:
         native.save(scratch.path)
         data = scratch.read()
         magic, _, _, _, compression, _, size = _HEADER.unpack_from(data)
         if magic != _MAGIC or compression != _ZSTANDARD or size != len(data):
             raise InternalError("SEAL wrote an unknown layout")
-        limit = body_bytes + _ARRAY_OFFSET + 8 * capacity
-        raw = pa.decompress(memoryview(data)[_HEADER.size :], decompressed_size=limit, codec="zstd", asbytes=True)
-        (count,) = _COUNT.unpack_from(raw, body_bytes + _HEADER.size)
+        size = body_bytes + _ARRAY_OFFSET + 8 * count
+        raw = pa.decompress(memoryview(data)[_HEADER.size :], decompressed_size=size, codec="zstd", asbytes=True)
         words: NDArray[np.uint64] = np.frombuffer(raw, dtype="<u8", count=count, offset=body_bytes + _ARRAY_OFFSET)
         return words
 

@@ -6,7 +6,7 @@ key object with its precomputed inverses.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Final, NoReturn
 
 import gmpy2
 import numpy as np
@@ -55,6 +55,9 @@ class _Parts:
         at_p = gmpy2.powmod_sec(uniform_unit(self.p, entropy), self.p, self.p_squared)
         at_q = gmpy2.powmod_sec(uniform_unit(self.q, entropy), self.q, self.q_squared)
         return at_p + self.p_squared * ((at_q - at_p) * self._square_inverse % self.q_squared)
+
+    def __reduce__(self) -> NoReturn:
+        raise KeyAccessError("a secret is not pickled")
 
 
 class OwnerZeros:
