@@ -12,6 +12,7 @@ import duckdb
 import pyarrow as pa
 
 from mpc.errors import (
+    ConfigurationError,
     DeadlineExceeded,
     JobCancelled,
     MpcError,
@@ -27,14 +28,10 @@ __all__ = ["Engine"]
 
 _ATTACHED = "source"
 
-_RANGE = re.compile(r"range:(?P<column>[A-Za-z_][A-Za-z0-9_]{0,62})\b")
-"""A generated statement refuses a row by `error('range:COLUMN')`; only the name of a known column comes through."""
-
 _ERRORS: tuple[tuple[type[Exception], type[MpcError]], ...] = (
     (duckdb.OutOfMemoryException, ResourceExhausted),
     (duckdb.ConversionException, RangeError),
     (duckdb.OutOfRangeException, RangeError),
-    (duckdb.InvalidInputException, RangeError),
     (duckdb.ParserException, PlanError),
     (duckdb.BinderException, PlanError),
     (duckdb.CatalogException, PlanError),
@@ -61,6 +58,7 @@ class Engine:
         self._timeout_s = limits.statement_timeout_s
         self._interrupted = threading.Event()
         self._late = threading.Event()
+        self._locked = False
         self._relations: dict[str, tuple[str, ...]] = {}
         self._kept: list[Any] = []
         with self._translated():
@@ -108,13 +106,18 @@ class Engine:
     def define(self, name: str, query: str, columns: Sequence[str]) -> None:
         """Expose a trusted query as the relation `name`."""
         with self._translated():
-            self._connection.execute(f"CREATE VIEW {quoted(name)} AS {query}")
+            try:
+                self._connection.execute(f"CREATE VIEW {quoted(name)} AS {query}")
+            except (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException) as error:
+                sentence = f"table {name}: the owner's condition on its rows is not valid ({type(error).__name__})"
+                raise ConfigurationError(sentence) from None
         self._relations[name] = tuple(columns)
 
     def lock(self) -> None:
         """Freeze every setting."""
         with self._translated():
             self._connection.execute("SET lock_configuration = true")
+        self._locked = True
 
     @property
     def relations(self) -> Mapping[str, tuple[str, ...]]:
@@ -199,10 +202,21 @@ class Engine:
         name = type(error).__name__
         if "Out of Memory" in str(error)[:200]:
             return ResourceExhausted(f"{name}: the worker's memory limit")
-        if (asked := _RANGE.search(str(error))) and any(asked["column"] in names for names in self._relations.values()):
-            return RangeError(column=asked["column"])
+        if columns := self._refused_columns(str(error)):
+            return RangeError(column=columns)
         ours = next((ours for theirs, ours in _ERRORS if isinstance(error, theirs)), SourceError)
+        if not self._locked and ours is not ResourceExhausted:  # no statement yet: the data itself cannot be read
+            ours = SourceError
         return ours(f"the embedded engine raised {name}")
+
+
+    def _refused_columns(self, message: str) -> str:
+        """Columns whose check in a generated statement stopped it; only names that the relations have come through."""
+        from mpc.plan.dialects import CHECK_FAILED
+
+        _, found, names = message.partition(CHECK_FAILED)
+        known = {column for columns in self._relations.values() for column in columns}
+        return ", ".join(n for n in re.split(r"[,\s]+", names[:4096]) if n in known) if found else ""
 
 
 def _configuration(limits: Limits) -> dict[str, str]:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 
-from mpc.errors import ConfigurationError, PlanError, SourceError
+from mpc.errors import ConfigurationError, SourceError
 from servers.party.sources.arrow import columns_of
 from servers.party.sources.base import BATCH_ROWS, Columns, Dialect, Snapshot, SourceColumn
 from servers.party.sources.digests import DigestCache, PinnedFiles, identity_of
@@ -116,10 +116,7 @@ class FileSource:
             physical = self._engine.describe(f"SELECT * FROM {scans[table]}")  # noqa: S608
             query, columns = relation_query(table, spec, scans[table], physical)
             self._columns[table] = columns
-            try:
-                self._engine.define(table, query, [c.name for c in columns if c.type])
-            except PlanError:
-                raise ConfigurationError(f"table {table}: the owner's condition on its rows is not valid") from None
+            self._engine.define(table, query, [c.name for c in columns if c.type])
         self._engine.lock()
 
 
