@@ -1,0 +1,143 @@
+"""The analyst's side: from opened totals to the rows of the answer."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from mpc.errors import IntegrityError
+from mpc.plan.evaluate import GroupValues, evaluate, sort_key
+from mpc.plan.finishers import finish_aggregate, nearest
+from mpc.plan.ir import AggregateRef, Kind, Type, walk
+from mpc.plan.keys import KeyTuple, shown
+from mpc.plan.query import Output, QueryPlan
+from mpc.plan.statistics import Finisher
+from mpc.primitives import IntegerArray
+
+__all__ = ["ResultColumn", "ResultTable", "finish_query"]
+
+
+@dataclass(frozen=True, slots=True)
+class ResultColumn:
+    """One column of an answer."""
+
+    name: str
+    type: str
+    """BIGINT, HUGEINT, DECIMAL(38,s), DOUBLE, VARCHAR, BOOLEAN, DATE, TIMESTAMP or MAP."""
+
+    bucket_width: float | None = None
+    """For a quantile: the answer is within this of the exact one."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResultTable:
+    """An answer: columns, and rows of Python values in order."""
+
+    columns: tuple[ResultColumn, ...]
+    rows: tuple[tuple[Any, ...], ...]
+
+    def dictionaries(self) -> list[dict[str, Any]]:
+        """The rows as dictionaries by column name."""
+        names = [c.name for c in self.columns]
+        return [dict(zip(names, row, strict=True)) for row in self.rows]
+
+
+def finish_query(
+    plan: QueryPlan, totals: Mapping[str, IntegerArray], group_keys: Sequence[bytes] | None = None
+) -> ResultTable:
+    """Turn opened totals into the answer: aggregates, HAVING, ORDER BY, LIMIT.
+
+    Args:
+        plan: The plan.
+        totals: Opened integers by segment `s<i>`, group by group (a histogram: buckets within a group).
+        group_keys: The encoded keys that discovery found, in the order of the totals (`QueryResult.group_keys`); the
+            caller has compared `group_context` with the header of the round. Not read where the plan enumerates its
+            groups.
+
+    Raises:
+        IntegrityError: The totals do not have the plan's shape, or keys are missing.
+        WireError: A key is not in canonical form.
+    """
+    rows: list[tuple[GroupValues, KeyTuple]] = []
+    for position, key in enumerate(_groups(plan, group_keys)):
+        ones, many = _totals_of(plan, totals, position)
+        if plan.grouped and plan.presence is not None and ones[plan.presence] == 0:
+            continue
+        values = [finish_aggregate(a, plan.statistics, ones, many) for a in plan.aggregates]
+        shown_keys = [shown(raw, k.type) for raw, k in zip(key, plan.keys, strict=True)]
+        rows.append((GroupValues(shown_keys, values), key))
+    if plan.having is not None:
+        rows = [r for r in rows if evaluate(plan.having, r[0]) is True]
+    # Ties of ORDER BY are broken by the group key, so that equal totals give equal answers.
+    rows.sort(key=lambda r: [sort_key(v, descending=False, nulls_first=False) for v in r[1]])
+    for item in reversed(plan.order):
+        rows.sort(
+            key=lambda r, i=item: sort_key(  # type: ignore[misc]
+                evaluate(i.value, r[0]), descending=i.descending, nulls_first=i.nulls_first
+            )
+        )
+    outputs = [tuple(_shown(evaluate(o.value, r[0]), o.type) for o in plan.outputs) for r in rows]
+    if plan.distinct:
+        outputs = list(dict.fromkeys(outputs))
+    stop = None if plan.limit is None else plan.offset + plan.limit
+    names = plan.column_names()
+    columns = tuple(_column(plan, name, output) for name, output in zip(names, plan.outputs, strict=True))
+    return ResultTable(columns, tuple(outputs[plan.offset : stop]))
+
+
+def _groups(plan: QueryPlan, group_keys: Sequence[bytes] | None) -> Sequence[KeyTuple]:
+    if plan.groups is not None:
+        return plan.groups
+    if group_keys is None:
+        raise IntegrityError("the discovered group keys are missing")
+    if list(group_keys) != sorted(set(group_keys)):
+        raise IntegrityError("the discovered group keys are not in order")
+    return [plan.codec.decode(key) for key in group_keys]
+
+
+def _totals_of(
+    plan: QueryPlan, totals: Mapping[str, IntegerArray], position: int
+) -> tuple[dict[int, int], dict[int, list[int]]]:
+    ones: dict[int, int] = {}
+    many: dict[int, list[int]] = {}
+    for index, statistic in enumerate(plan.statistics):
+        values = totals.get(f"s{index}")
+        start = position * statistic.length
+        if values is None or start + statistic.length > len(values):
+            raise IntegrityError("the totals do not have the plan's shape")
+        if statistic.buckets is None:
+            ones[index] = int(values[start])
+        else:
+            many[index] = [int(v) for v in values[start : start + statistic.length]]
+    return ones, many
+
+
+def _shown(value: Any, kind: Type) -> Any:
+    """A value in its column's type: a DOUBLE is a float even where it is whole."""
+    if kind.kind is Kind.DOUBLE and value is not None and not isinstance(value, float):
+        return nearest(Fraction(value))
+    return value
+
+
+def _column(plan: QueryPlan, name: str, output: Output) -> ResultColumn:
+    kind = output.type
+    text = {
+        Kind.INTEGER: "HUGEINT" if _is_sum(plan, output) else "BIGINT",
+        Kind.DECIMAL: f"DECIMAL(38,{kind.scale})",
+        Kind.HISTOGRAM: "MAP(DOUBLE, BIGINT)",
+        Kind.NULL: "INTEGER",
+    }.get(kind.kind, str(kind.kind))
+    widths = []
+    for node in walk(output.value):
+        if isinstance(node, AggregateRef):
+            spec = plan.aggregates[node.index]
+            if spec.finisher in {Finisher.QUANTILE, Finisher.HISTOGRAM}:
+                statistic = plan.statistics[dict(spec.inputs)["h"]]
+                if statistic.buckets is not None:
+                    widths.append(nearest(Fraction(statistic.buckets.width, 10**statistic.scale)))
+    return ResultColumn(name, text, max(widths, default=None))
+
+
+def _is_sum(plan: QueryPlan, output: Output) -> bool:
+    refs = [n for n in walk(output.value) if isinstance(n, AggregateRef)]
+    return any(plan.aggregates[r.index].finisher is Finisher.SUM for r in refs)

@@ -1,0 +1,79 @@
+"""What differs between databases: one small protocol that a dialect implements."""
+
+from typing import Final, Protocol
+
+from mpc.errors import RangeError
+from mpc.plan.ir import Column, Op, Type
+
+__all__ = ["CHECK_FAILED", "Dialect", "check_failure", "identifier", "text_literal"]
+
+
+CHECK_FAILED: Final = "sealroom-range-check:"
+"""Prefix of the database error that a checked value raises; the rest names columns, never a value."""
+
+
+def identifier(name: str) -> str:
+    """A quoted identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def text_literal(value: str) -> str:
+    """A quoted string."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+def check_failure(message: str) -> RangeError | None:
+    """The error that a database message stands for, if a checked value raised it.
+
+    >>> check_failure("Invalid Input Error: sealroom-range-check:amount").public
+    'a value leaves its declared range (column amount)'
+    """
+    _, found, names = message.partition(CHECK_FAILED)
+    return RangeError("", column=names.split("\n")[0].strip()[:200]) if found else None
+
+
+class Dialect(Protocol):
+    """What differs between databases."""
+
+    name: str
+    wide: str
+    """The type of integers beyond 63 bits."""
+
+    integer_division: str
+    """Operator or function of truncating division: `//`, or `div`."""
+
+    def column(self, name: str, declared: str) -> str:
+        """A column in its declared type."""
+        ...
+
+    def scaled(self, text: str, column: Column, *, wide: bool) -> str:
+        """A numeric column, given as text in its declared type, as an integer at the column's scale."""
+        ...
+
+    def checked(self, value: str, inside: str, names: str) -> str:
+        """The value where `inside` is not false, an error naming columns otherwise."""
+        ...
+
+    def truncated(self, unit: str, value: str) -> str:
+        """DATE_TRUNC as a timestamp."""
+        ...
+
+    def part(self, part: str, value: str) -> str:
+        """DATE_PART as a BIGINT."""
+        ...
+
+    def difference(self, part: str, start: str, end: str) -> str:
+        """DATE_DIFF as a BIGINT."""
+        ...
+
+    def raw_key(self, text: str, kind: Type) -> str:
+        """A group key as its raw BIGINT or VARCHAR."""
+        ...
+
+    def like(self, value: str, pattern: str, *, any_case: bool) -> str:
+        """LIKE without an escape character."""
+        ...
+
+    def text_test(self, op: Op, value: str, literal: str) -> str:
+        """Prefix, suffix and substring tests."""
+        ...

@@ -1,0 +1,186 @@
+"""The statements of a plan: one pass for all statistics, one more per histogram.
+
+Each statement has three layers. The innermost filters the party's rows, evaluates the group keys and reads every column
+once, checked and scaled. The middle one groups. The outer one turns keys and totals into BIGINT and VARCHAR columns
+without NULL, so that nothing is lost or guessed on the way out of the database.
+"""
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Final
+
+from mpc.errors import InternalError, ParameterError
+from mpc.plan.dialects import Dialect, identifier
+from mpc.plan.duckdb import DUCKDB
+from mpc.plan.expressions import ExpressionWriter
+from mpc.plan.ir import AggregateRef, KeyRef, Scalar, columns_of, walk
+from mpc.plan.local import Encoding, LocalQuery, LocalStatement, OutputColumn
+from mpc.plan.query import QueryPlan
+from mpc.plan.source import GroupedSource, LocalAggregate, LocalFunction, Rows, TableSource
+from mpc.plan.statistics import Buckets, Measure, Statistic
+
+__all__ = ["DIALECTS", "local_query"]
+
+DIALECTS: Final[Mapping[str, Dialect]] = MappingProxyType({"duckdb": DUCKDB})
+
+_RELATION: Final = "\x00"
+"""Stands for the party's relation until the text is cut; it occurs in no accepted SQL."""
+
+
+def local_query(plan: QueryPlan, dialect: str = "duckdb") -> LocalQuery:
+    """The statements that a party runs over its own table.
+
+    Raises:
+        ParameterError: The dialect is unknown.
+    """
+    chosen = DIALECTS.get(dialect)
+    if chosen is None:
+        raise ParameterError(f"no dialect is named {dialect[:40]!r}")
+    return _StatementWriter(plan, chosen).build()
+
+
+class _StatementWriter:
+    def __init__(self, plan: QueryPlan, dialect: Dialect) -> None:
+        self._plan = plan
+        self._dialect = dialect
+
+    def build(self) -> LocalQuery:
+        statistics = list(enumerate(self._plan.statistics))
+        plain = [(i, s) for i, s in statistics if s.buckets is None]
+        statements = [self._totals(plain)] if plain or self._plan.keys else []
+        statements += [self._histogram(i, s, s.buckets) for i, s in statistics if s.buckets is not None]
+        return LocalQuery(self._dialect.name, tuple(statements))
+
+    def _totals(self, statistics: Sequence[tuple[int, Statistic]]) -> LocalStatement:
+        inner, writer = self._reads([s for _, s in statistics])
+        keys, columns = self._key_outputs()
+        sums, outputs = [], []
+        for index, statistic in statistics:
+            sums.append(f"{self._measured(statistic, writer)} AS s{index}")
+            wide = statistic.bound >= 1 << 63
+            kind = "VARCHAR" if wide else "BIGINT"
+            outputs.append(f"CAST(COALESCE(s{index}, 0) AS {kind}) AS s{index}")
+            columns.append(OutputColumn(f"s{index}", Encoding.DIGITS if wide else Encoding.INT64))
+        grouping = [f"k{i}" for i in range(len(self._plan.keys))]
+        middle = _select([*grouping, *sums], f"({inner}) AS r") + _group_by(grouping)
+        text = _select([*keys, *outputs], f"({middle}) AS g")
+        return LocalStatement(tuple(text.split(_RELATION)), tuple(columns), tuple(i for i, _ in statistics))
+
+    def _histogram(self, index: int, statistic: Statistic, buckets: Buckets) -> LocalStatement:
+        inner, writer = self._reads([statistic])
+        keys, columns = self._key_outputs()
+        if statistic.argument is None:
+            raise InternalError("a histogram has an argument")
+        value = writer.write(statistic.argument)
+        bucket = writer.quotient(f"({value} - ({buckets.low}))", str(buckets.width))
+        grouping = [f"k{i}" for i in range(len(self._plan.keys))]
+        conditions = [f"{value} IS NOT NULL"]
+        if statistic.condition is not None:
+            conditions.append(writer.write(statistic.condition))
+        middle = _select([*grouping, f"{bucket} AS bucket", "COUNT(*) AS n"], f"({inner}) AS r")
+        middle += f" WHERE {' AND '.join(conditions)}{_group_by([*grouping, 'bucket'])}"
+        outputs = ["CAST(bucket AS BIGINT) AS bucket", "CAST(n AS BIGINT) AS n"]
+        columns += [OutputColumn("bucket", Encoding.INT64), OutputColumn("n", Encoding.INT64)]
+        text = _select([*keys, *outputs], f"({middle}) AS g")
+        return LocalStatement(tuple(text.split(_RELATION)), tuple(columns), (index,))
+
+    def _reads(self, statistics: Sequence[Statistic]) -> tuple[str, ExpressionWriter]:
+        """The innermost SELECT, and a writer over its columns."""
+        outside = ExpressionWriter(self._dialect)
+        needed = columns_of(*(node for s in statistics for node in (s.argument, s.condition)))
+        names: dict[Scalar, str] = {column: f"v{i}" for i, column in enumerate(needed)}
+        items = [f"{outside.write(key.value)} AS k{i}" for i, key in enumerate(self._plan.keys)]
+        items += [f"{outside.write(column)} AS {name}" for column, name in names.items()]
+        return self._filtered(items or ["1 AS one"], self._plan.rows), ExpressionWriter(self._dialect, names)
+
+    def _filtered(self, items: Sequence[str], rows: Rows) -> str:
+        text = _select(items, self._source(rows))
+        if rows.where is not None:
+            text += f" WHERE {ExpressionWriter(self._dialect).write(rows.where)}"
+        return text
+
+    def _source(self, rows: Rows) -> str:
+        source = rows.source
+        if isinstance(source, TableSource):
+            return f"{_RELATION} AS t"
+        return f"({self._grouped(source)}) AS q"
+
+    def _grouped(self, source: GroupedSource) -> str:
+        outside = ExpressionWriter(self._dialect)
+        needed = columns_of(*(node for a in source.aggregates for node in (a.argument, a.condition)))
+        names: dict[Scalar, str] = {column: f"v{i}" for i, column in enumerate(needed)}
+        writer = ExpressionWriter(self._dialect, names)
+        items = [f"{outside.write(key)} AS k{i}" for i, key in enumerate(source.keys)]
+        items += [f"{outside.write(column)} AS {name}" for column, name in names.items()]
+        grouping = [f"k{i}" for i in range(len(source.keys))]
+        sums = [f"{self._local(a, writer)} AS a{i}" for i, a in enumerate(source.aggregates)]
+        inner = self._filtered(items, source.rows)
+        middle = _select([*grouping, *sums], f"({inner}) AS r") + _group_by(grouping)
+        having = [source.having] if source.having is not None else []
+        references: dict[Scalar, str] = {}
+        for top in (*(value for _, value in source.outputs), *having):
+            for node in walk(top):
+                if isinstance(node, KeyRef):
+                    references[node] = f"k{node.index}"
+                elif isinstance(node, AggregateRef):
+                    references[node] = f"a{node.index}"
+        outer = ExpressionWriter(self._dialect, references)
+        outputs = [f"{outer.write(value)} AS {identifier(name)}" for name, value in source.outputs]
+        text = _select(outputs, f"({middle}) AS g")
+        return f"{text} WHERE {outer.write(source.having)}" if source.having is not None else text
+
+    def _local(self, aggregate: LocalAggregate, writer: ExpressionWriter) -> str:
+        argument = writer.write(aggregate.argument) if aggregate.argument is not None else "*"
+        name = {
+            LocalFunction.COUNT_ROWS: "COUNT(*)",
+            LocalFunction.COUNT: f"COUNT({argument})",
+            LocalFunction.COUNT_DISTINCT: f"COUNT(DISTINCT {argument})",
+            LocalFunction.SUM: f"SUM({argument})",
+            LocalFunction.MINIMUM: f"MIN({argument})",
+            LocalFunction.MAXIMUM: f"MAX({argument})",
+        }[aggregate.function]
+        text = name + self._filter(aggregate.condition, writer)
+        if aggregate.function is not LocalFunction.SUM:
+            return text
+        kind = self._dialect.wide if aggregate.type.magnitude >= 1 << 63 else "BIGINT"
+        return f"CAST({text} AS {kind})"
+
+    def _measured(self, statistic: Statistic, writer: ExpressionWriter) -> str:
+        argument = writer.write(statistic.argument) if statistic.argument is not None else "*"
+        name = {
+            Measure.ROWS: "COUNT(*)",
+            Measure.COUNT: f"COUNT({argument})",
+            Measure.DISTINCT: f"COUNT(DISTINCT {argument})",
+            Measure.SUM: f"SUM({argument})",
+        }[statistic.measure]
+        return name + self._filter(statistic.condition, writer)
+
+    @staticmethod
+    def _filter(condition: Scalar | None, writer: ExpressionWriter) -> str:
+        return f" FILTER (WHERE {writer.write(condition)})" if condition is not None else ""
+
+    def _key_outputs(self) -> tuple[list[str], list[OutputColumn]]:
+        items: list[str] = []
+        columns: list[OutputColumn] = []
+        for i, key in enumerate(self._plan.keys):
+            name = f"k{i}"
+            raw = self._dialect.raw_key(name, key.type)
+            if key.text:
+                items.append(f"COALESCE({raw}, '') AS {name}")
+            elif key.word_bytes > 8:
+                items.append(f"CAST(COALESCE({name}, 0) AS VARCHAR) AS {name}")
+            else:
+                items.append(f"COALESCE({raw}, 0) AS {name}")
+            wide = Encoding.DIGITS if key.word_bytes > 8 else Encoding.INT64
+            columns.append(OutputColumn(name, Encoding.TEXT if key.text else wide))
+            items.append(f"CAST({name} IS NULL AS BIGINT) AS {name}_null")
+            columns.append(OutputColumn(f"{name}_null", Encoding.INT64))
+        return items, columns
+
+
+def _select(items: Sequence[str], source: str) -> str:
+    return " ".join(("SELECT", ", ".join(items), "FROM", source))
+
+
+def _group_by(names: Sequence[str]) -> str:
+    return f" GROUP BY {', '.join(names)}" if names else ""
