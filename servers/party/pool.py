@@ -55,31 +55,36 @@ class Worker:
 
     async def request(self, operation: Operation, payload: Any, kind: type[T]) -> T:
         """Ask once and wait for the answer."""
-        async for last, value in self._ask(operation, payload):
-            if last:
-                return msgspec.msgpack.decode(value, type=kind)
-        raise InternalError("a worker did not answer")
+        async with self._lock:
+            try:
+                await self._send(operation, payload)
+                return msgspec.msgpack.decode((await self._answer()).payload, type=kind)
+            except asyncio.CancelledError:
+                self.kill()  # an abandoned answer would be read as the next one's
+                raise
 
     async def stream(self, operation: Operation, payload: Any) -> AsyncGenerator[tuple[bool, msgspec.Raw], None]:
         """Ask once and receive parts; the last item is marked."""
-        async for item in self._ask(operation, payload):
-            yield item
-
-    async def _ask(self, operation: Operation, payload: Any) -> AsyncGenerator[tuple[bool, msgspec.Raw], None]:
         async with self._lock:
-            raw = msgspec.Raw(msgspec.msgpack.encode(payload))
+            done = False
             try:
-                await self._write(pack(Command(operation, raw)))
-                while True:
-                    reply = await self._read()
-                    if reply.kind is ReplyKind.FAILED:
-                        raise _error(msgspec.msgpack.decode(reply.payload, type=Failure))
-                    yield reply.kind is ReplyKind.DONE, reply.payload
-                    if reply.kind is ReplyKind.DONE:
-                        return
-            except (asyncio.CancelledError, GeneratorExit):
-                self.kill()  # an abandoned answer would be read as the next one's
-                raise
+                await self._send(operation, payload)
+                while not done:
+                    reply = await self._answer()
+                    done = reply.kind is ReplyKind.DONE
+                    yield done, reply.payload
+            finally:
+                if not done:
+                    self.kill()
+
+    async def _send(self, operation: Operation, payload: Any) -> None:
+        await self._write(pack(Command(operation, msgspec.Raw(msgspec.msgpack.encode(payload)))))
+
+    async def _answer(self) -> Reply:
+        reply = await self._read()
+        if reply.kind is ReplyKind.FAILED:
+            raise _error(msgspec.msgpack.decode(reply.payload, type=Failure))
+        return reply
 
     async def _write(self, data: bytes) -> None:
         assert self._process.stdin is not None

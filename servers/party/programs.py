@@ -1,6 +1,6 @@
 """From a task to a program over an open source."""
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpc.errors import InternalError, ProtocolError, RangeError, SourceError
-from mpc.plan import LocalColumns, LocalQuery, LocalStatement, QueryPlan, compile_query, query_program
-from mpc.plan.local import Encoding
+from mpc.plan import Encoding, LocalQuery, LocalStatement, QueryPlan, QueryResult, compile_query, query_program
+from mpc.plan.local import LocalColumns
 from mpc.primitives import Checkpoint, Program, Progress, Sum, Totals
 from mpc.wire.job import JobKind
 from servers.party.checkpoints import Checkpoints
@@ -111,10 +111,10 @@ def _run(source: Source, statement: LocalStatement, relation: str) -> LocalColum
 
 
 def _with_notes(
-    task: Task, program: Program[Sequence[bytes] | None]
+    task: Task, program: Program[QueryResult]
 ) -> Generator[Sum | Progress | Checkpoint, Totals | None, tuple[Note, ...]]:
     """Run a query's program; the lowest party tells the analyst the discovered group keys, before the value round."""
-    keys: Sequence[bytes] | None = yield from program
-    if keys is None or task.me != min(task.participants):
+    result = yield from program
+    if not result.group_keys or task.me != min(task.participants):
         return ()
-    return (Note("groups", msgspec.msgpack.encode([bytes(k) for k in keys])),)
+    return (Note("groups", msgspec.msgpack.encode(result.group_keys)),)
