@@ -231,13 +231,13 @@ class Hub:
         run = live.run
         run.progress.traffic.setdefault(analyst, {})
         yield m.ResultFrame(commitments=tuple(run.commitments), receipts=tuple(run.receipts))
+        for party, data in run.spool.sealed_frames(CHUNK_BYTES):
+            run.progress.count(analyst, "sent", 0, len(data))
+            yield m.ResultFrame(party=party, sealed=data)
         for number, file in sorted(run.spool.rounds.items()):
             for ciphertexts in file.frames(CHUNK_BYTES):
                 run.progress.count(analyst, "sent", len(ciphertexts), sum(map(len, ciphertexts)))
                 yield m.ResultFrame(round=number, ciphertexts=ciphertexts)
-        for party, data in run.spool.sealed_frames(CHUNK_BYTES):
-            run.progress.count(analyst, "sent", 0, len(data))
-            yield m.ResultFrame(party=party, sealed=data)
         traffic = tuple(m.Traffic(member=member, **counts) for member, counts in run.progress.traffic.items())
         phases = tuple(m.Phase(name=name, seconds=seconds) for name, seconds in run.progress.phases.items())
         yield m.ResultFrame(traffic=traffic, phases=phases)

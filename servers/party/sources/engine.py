@@ -209,7 +209,6 @@ class Engine:
             ours = SourceError
         return ours(f"the embedded engine raised {name}")
 
-
     def _refused_columns(self, message: str) -> str:
         """Columns whose check in a generated statement stopped it; only names that the relations have come through."""
         from mpc.plan.dialects import CHECK_FAILED
