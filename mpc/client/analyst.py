@@ -1,18 +1,24 @@
 """The analyst's side, asynchronous: compile, ask, open. `mpc.client.client` is the same for callers without a loop."""
 
 import datetime as dt
+import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from mpc.client.answer import Answer, Report
-from mpc.client.jobs import KeyPool, Note, Outcome, PreparedJob, Watcher, latest
+from mpc.client.jobs import KeyPool, Note, NoteReader, Outcome, PreparedJob, Watcher, latest
 from mpc.client.profile import Profile
-from mpc.errors import ParameterError, ProtocolError
+from mpc.client.training import Step, Trained, trained
+from mpc.errors import ParameterError, PlanError, ProtocolError
 from mpc.keys.dictionary import Dictionary
+from mpc.keys.public import PublicKey
+from mpc.keys.secret import SecretKey
+from mpc.learn import Spec, complete, to_mapping
+from mpc.learn.digest import training_digest
 from mpc.params import parameter_set
 from mpc.plan import QueryPlan, compile_query, finish_query, fold_now, value_header
 from mpc.primitives import SumHeader
@@ -111,7 +117,7 @@ class Analyst:
         started = time.monotonic()
         plan = self.compile(text)
         participants = self.participants(plan.table)
-        chosen = self.choose(plan, len(participants), scheme)
+        chosen = self.choose(scheme)
         compiled = time.monotonic()
         job = PreparedJob.sign(
             manifest=self.profile.manifest,
@@ -145,7 +151,62 @@ class Analyst:
             "finish": ended - opened,
         }
         columns = tuple(c.name for c in table.columns)
-        return Answer(columns, table.rows, self._report(outcome, plan, ended - started))
+        return Answer(columns, table.rows, self._report(outcome, ended - started))
+
+    def sign_training(
+        self,
+        spec: Spec,
+        keys: tuple[PublicKey, SecretKey],
+        *,
+        timeout_s: float,
+        resume: str = "",
+        attempt: int = 1,
+    ) -> PreparedJob:
+        """Complete a spec from the dictionary and sign a training job for it.
+
+        Raises:
+            PlanError: The spec does not fit the room's tables.
+        """
+        table = self.dictionary.table(str(getattr(spec, "table", "")))
+        if table is None:
+            raise PlanError("", reason="the training spec names no table of the room")
+        return PreparedJob.sign(
+            manifest=self.profile.manifest,
+            name=self.profile.name,
+            identity=self.profile.keys.identity(),
+            clock=self.clock,
+            keys=keys,
+            kind=JobKind.TRAIN,
+            body=json.dumps(to_mapping(spec), sort_keys=True),
+            plan_digest=training_digest(complete(spec, table)),
+            participants=table.parties,
+            lifetime_s=int(timeout_s),
+            job=resume,
+            attempt=attempt,
+        )
+
+    async def train(self, job: PreparedJob, on_step: Callable[[Step], None]) -> Trained:
+        """Run a signed training job to its end.
+
+        Reveals: to the parties, every opened sum of the training (the model is among them); to the analyst, the model,
+        the metrics and the progress; to the coordinator, sizes and times.
+        """
+        started = self.clock.monotonic()
+        reader = NoteReader(job)
+
+        def watch(event: m.JobEvent) -> None:
+            if event.sealed and event.party:
+                for note in reader.feed(event.party, event.sealed):
+                    if note.kind == "progress" and note.party == job.request.participants[0]:
+                        step = msgspec.json.decode(note.body, type=Step)
+                        on_step(msgspec.structs.replace(step, seconds=event.seconds))
+
+        def no_round(_round: int, _notes: Sequence[Note]) -> SumHeader:
+            raise ProtocolError("", reason="a training opens nothing to the analyst")
+
+        outcome = await job.run(self.peer, no_round, watch)
+        report = self._report(outcome, self.clock.monotonic() - started)
+        return trained(outcome.notes, job.request.participants, report)
 
     def participants(self, table: str) -> tuple[str, ...]:
         """The parties that hold rows of a table."""
@@ -154,13 +215,13 @@ class Analyst:
             raise ParameterError(f"no table {table}")
         return tuple(sorted(found.parties))
 
-    def choose(self, plan: QueryPlan, parties: int, scheme: str | None) -> str:
-        """The parameter set of a query."""
+    def choose(self, scheme: str | None) -> str:
+        """The parameter set of a job."""
         if scheme in {"clear", "insecure-clear"}:
             return "insecure-clear-4096-t62"
         return scheme if scheme and "-" in scheme else "bfv-4096-t40"
 
-    def _report(self, outcome: Outcome, plan: QueryPlan, seconds: float) -> Report:
+    def _report(self, outcome: Outcome, seconds: float) -> Report:
         parameters = parameter_set(outcome.request.parameter_set)
         return Report(
             job=outcome.request.job,

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -12,8 +12,10 @@ from mpc.client.analyst import Analyst
 from mpc.client.answer import Answer
 from mpc.client.jobs import Watcher
 from mpc.client.profile import Profile, find_profile
+from mpc.client.training import Step, TrainingRun
 from mpc.errors import InternalError
 from mpc.keys.dictionary import Table
+from mpc.learn import Spec, spec_from_mapping
 
 __all__ = ["Client", "connect"]
 
@@ -65,6 +67,44 @@ class Client:
     ) -> Answer:
         """Ask a query and open its answer; see `mpc.client.analyst.Analyst.sql`."""
         return self._run(self._analyst.sql(text, scheme=scheme, timeout_s=timeout_s, watcher=watcher))
+
+    def train(
+        self,
+        spec: Spec | Mapping[str, Any],
+        *,
+        scheme: str | None = None,
+        timeout_s: float = 3600.0,
+        on_step: Callable[[Step], None] | None = None,
+        resume: str = "",
+        attempt: int = 1,
+    ) -> TrainingRun:
+        """Start a training over the room; `.model` of the run waits for its end.
+
+        Args:
+            spec: What to train (`mpc.learn`), or the same as a mapping from TOML or JSON.
+            scheme: A scheme or parameter set instead of the planner's choice.
+            timeout_s: The job's lifetime.
+            on_step: Called with live progress.
+            resume: A job of this analyst to go on with, from its last checkpoint, bit for bit.
+            attempt: With `resume`: one more than the attempts so far.
+
+        Raises:
+            PlanError: The spec does not fit the room's tables.
+        """
+        wanted = spec_from_mapping(spec) if isinstance(spec, Mapping) else spec
+        keys = self._run(self._analyst.keys.take(self._analyst.choose(scheme)))
+        job = self._analyst.sign_training(wanted, keys, timeout_s=timeout_s, resume=resume, attempt=attempt)
+        steps: list[Step] = []
+
+        def step(progress: Step) -> None:
+            steps.append(progress)
+            if on_step is not None:
+                on_step(progress)
+
+        future = asyncio.run_coroutine_threadsafe(self._analyst.train(job, step), self._loop)
+        run = TrainingRun(job.request.job, future, lambda: self._run(self._analyst.cancel(job.request.job)))
+        run.steps = steps
+        return run
 
     def close(self) -> None:
         """Close the connection. A second call does nothing."""

@@ -33,7 +33,7 @@ from mpc.wire.job import JobKind, JobRequest, JobState, request_digest
 from mpc.wire.limits import MAX_SEALED_BYTES
 from mpc.wire.notes import SealedNote, note_context, split_notes
 
-__all__ = ["KeyPool", "Note", "Outcome", "PreparedJob", "Watcher"]
+__all__ = ["KeyPool", "Note", "NoteReader", "Outcome", "PreparedJob", "Watcher", "latest"]
 
 Watcher = Callable[[m.JobEvent], None]
 
@@ -202,6 +202,44 @@ class PreparedJob:
         return outcome
 
 
+class NoteReader:
+    """Opens what parties sealed to the analyst, as it comes."""
+
+    def __init__(self, job: PreparedJob) -> None:
+        self._job = job
+        self._held: dict[str, bytes] = {}
+        self._count: dict[str, int] = {}
+
+    def feed(self, party: str, data: bytes) -> list[Note]:
+        """Take the next bytes of a party and return the notes that are complete.
+
+        Raises:
+            WireError: The bytes break the format.
+            IntegrityError: A note was not sealed by this party to this job.
+        """
+        boxes, self._held[party] = split_notes(self._held.get(party, b"") + data)
+        notes = []
+        for box in boxes:
+            self._count[party] = self._count.get(party, 0) + 1
+            notes.append(self._open(party, self._count[party], box))
+        return notes
+
+    def _open(self, party: str, index: int, box: bytes) -> Note:
+        request, member = self._job.request, self._job.manifest.member(party)
+        if member is None or party not in request.participants:
+            raise ProtocolError("sealed bytes of a stranger")
+        plain = self._job.sealing.unseal(box, context=note_context(request, party, index))
+        try:
+            signed, body = msgspec.msgpack.decode(plain, type=tuple[Signed, bytes])
+        except (msgspec.DecodeError, msgspec.ValidationError):
+            raise WireError("a sealed note is malformed", party=party) from None
+        head = verify_signed(signed, SealedNote, member.public_key)
+        facts = (head.job, head.attempt, head.party, head.index, head.body_digest)
+        if facts != (request.job, request.attempt, party, index, statement_digest("sealroom/v1/note-body", body)):
+            raise ProtocolError("a sealed note is for something else", party=party)
+        return Note(party=party, round=head.round, kind=head.kind, body=body)
+
+
 class _Collector:
     """Takes the frames of a result in order: statements, sealed bytes, ciphertexts round by round, counters."""
 
@@ -264,22 +302,8 @@ class _Collector:
 
     def _open_notes(self) -> None:
         for party, parts in self._sealed.items():
-            for index, box in enumerate(split_notes(b"".join(parts)), start=1):
-                self._outcome.notes.append(self._open_note(party, index, box))
+            self._outcome.notes.extend(NoteReader(self._job).feed(party, b"".join(parts)))
         self._sealed = {}
-
-    def _open_note(self, party: str, index: int, box: bytes) -> Note:
-        request = self._job.request
-        plain = self._job.sealing.unseal(box, context=note_context(request, party, index))
-        try:
-            signed, body = msgspec.msgpack.decode(plain, type=tuple[Signed, bytes])
-        except (msgspec.DecodeError, msgspec.ValidationError):
-            raise WireError("a sealed note is malformed", party=party) from None
-        head = verify_signed(signed, SealedNote, self._key_of(party))
-        facts = (head.job, head.attempt, head.party, head.index, head.body_digest)
-        if facts != (request.job, request.attempt, party, index, statement_digest("sealroom/v1/note-body", body)):
-            raise ProtocolError("a sealed note is for something else", party=party)
-        return Note(party=party, round=head.round, kind=head.kind, body=body)
 
     async def _take_ciphertexts(self, frame: m.ResultFrame) -> None:
         if frame.round != self._round:

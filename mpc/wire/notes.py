@@ -4,7 +4,6 @@ Wire form: msgpack of (signed `SealedNote`, body), HPKE-sealed to the request's 
 an eight-byte little-endian length in front; several follow one another.
 """
 
-from collections.abc import Iterator
 from typing import ClassVar
 
 from mpc.errors import WireError
@@ -42,17 +41,20 @@ def note_context(request: JobRequest, party: str, index: int) -> bytes:
     )
 
 
-def split_notes(data: bytes) -> Iterator[bytes]:
-    """The boxes in a party's sealed bytes.
+def split_notes(data: bytes) -> tuple[list[bytes], bytes]:
+    """The complete boxes at the start of a party's sealed bytes, and the rest.
 
     Raises:
-        WireError: A length leads outside the bytes.
+        WireError: A length is out of bounds.
     """
+    boxes: list[bytes] = []
     position = 0
-    while position < len(data):
+    while position + 8 <= len(data):
         size = int.from_bytes(data[position : position + 8], "little")
-        position += 8
-        if not 0 < size <= MAX_SEALED_BYTES or position + size > len(data):
-            raise WireError("a sealed note's length does not fit")
-        yield data[position : position + size]
-        position += size
+        if not 0 < size <= MAX_SEALED_BYTES:
+            raise WireError("a sealed note's length is out of bounds")
+        if position + 8 + size > len(data):
+            break
+        boxes.append(data[position + 8 : position + 8 + size])
+        position += 8 + size
+    return boxes, data[position:]

@@ -1,0 +1,109 @@
+"""A training job as the analyst holds it: live progress, the model, its quality, cancel and resume."""
+
+import json
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from mpc.client.answer import Report
+from mpc.client.jobs import Note, latest
+from mpc.errors import IntegrityError, ProtocolError
+from mpc.learn import FittedModel
+from mpc.wire.models import unpack_model
+
+__all__ = ["Step", "Trained", "TrainingRun", "trained"]
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a training is: the step, of how many, and the metrics that the program opened."""
+
+    step: int
+    of: int
+    metrics: Mapping[str, float] = {}
+    seconds: float = 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """An estimate from the steps so far; None before the first ended."""
+        return self.seconds / self.step * (self.of - self.step) if self.step else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """What a training gives."""
+
+    model: FittedModel = field(repr=False)
+    quality: Mapping[str, Any] | None
+    """Metrics on the declared hold-out, if there is one."""
+
+    report: Report = field(repr=False)
+
+
+def trained(notes: list[Note], participants: tuple[str, ...], report: Report) -> Trained:
+    """The model that the lowest party sealed, after comparing with what every party says it obtained.
+
+    Raises:
+        IntegrityError: A party obtained another model.
+        ProtocolError: The model did not come.
+    """
+    body = latest(notes, "model")
+    if body is None:
+        raise ProtocolError("", reason="the model did not come with the result")
+    model = unpack_model(body)
+    digests = {n.party: n.body.decode("ascii", "replace") for n in notes if n.kind == "model-digest"}
+    for party in participants:
+        if digests.get(party) != model.digest():
+            raise IntegrityError("a party obtained another model", party=party)
+    quality = latest(notes, "quality")
+    return Trained(model=model, quality=None if quality is None else json.loads(quality), report=report)
+
+
+class TrainingRun:
+    """A running training. `model` waits for the end.
+
+    Args:
+        job: The job's id; `Client.train(spec, resume=job)` goes on from its last checkpoint.
+        future: The result to come.
+        cancel: Cancels the job everywhere.
+    """
+
+    def __init__(self, job: str, future: "Future[Trained]", cancel: Callable[[], None]) -> None:
+        self.job = job
+        self.steps: list[Step] = []
+        self._future = future
+        self._cancel = cancel
+
+    def wait(self, timeout_s: float | None = None) -> Trained:
+        """Wait for the end and return what came of it; raises what ended the job."""
+        try:
+            return self._future.result(timeout_s)
+        except KeyboardInterrupt:
+            self.cancel()
+            raise
+
+    @property
+    def done(self) -> bool:
+        """Whether the job has ended."""
+        return self._future.done()
+
+    @property
+    def model(self) -> FittedModel:
+        """The trained model."""
+        return self.wait().model
+
+    @property
+    def quality(self) -> Mapping[str, Any] | None:
+        """Metrics on the declared hold-out."""
+        return self.wait().quality
+
+    @property
+    def report(self) -> Report:
+        """What it cost, and who learned what."""
+        return self.wait().report
+
+    def cancel(self) -> None:
+        """End the job at every party. Checkpoints stay, so that it can be resumed."""
+        self._cancel()
