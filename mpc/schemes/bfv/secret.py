@@ -135,7 +135,8 @@ def _native_secret(parameters: ParameterSet, material: bytes) -> Any:
     codes = _unpack_codes(material)
     if codes.size != degree or bool((codes == _INVALID).any()):
         raise KeyAccessError("the key's bytes are not a packed ternary secret of its parameter set")
-    coefficients = np.where(codes == _MINUS_ONE, parameters.plain_modulus - 1, codes).astype(np.uint64)
+    coefficients = codes.astype(np.uint64)  # before the assignment: bytes would cut t - 1 off in silence
+    coefficients[codes == _MINUS_ONE] = parameters.plain_modulus - 1
     context = native_context(parameters)
     plain, secret = seal.Plaintext(), seal.SecretKey()
     with Scratch() as scratch:
