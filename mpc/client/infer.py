@@ -18,7 +18,7 @@ import pyarrow as pa
 from mpc.errors import ConfigurationError
 from mpc.keys.dictionary import INTEGER_BITS, Column, ColumnKind, Dictionary, Table, parse_column_type
 
-__all__ = ["LocalTable", "infer_dictionary", "logical_names"]
+__all__ = ["LocalTable", "infer_dictionary", "logical_names", "widest_type"]
 
 LocalTable: TypeAlias = str | Path | pa.Table
 """A Parquet, CSV, Arrow or DuckDB file (of DuckDB: the table of the same name), a folder of Parquet, or a table."""
@@ -46,7 +46,9 @@ _TYPES = {
     "TIMESTAMP_MS": "TIMESTAMP",
     "TIMESTAMP_NS": "TIMESTAMP",
     "TIMESTAMP WITH TIME ZONE": "TIMESTAMP",
+    "TIMESTAMPTZ_NS": "TIMESTAMP",
 }
+_ZONED = frozenset({"TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ_NS"})
 _UNTYPED = '"NULL"'
 _INTEGER_DIGITS = {"TINYINT": 3, "SMALLINT": 5, "INTEGER": 10, "BIGINT": 19}
 _DISCOVERABLE = frozenset({ColumnKind.BOOLEAN, ColumnKind.DATE, ColumnKind.INTEGER, ColumnKind.VARCHAR})
@@ -108,6 +110,7 @@ def infer_dictionary(parties: Mapping[str, Mapping[str, LocalTable]]) -> Diction
             holders.setdefault(table, {})[party] = where
     with duckdb.connect(":memory:", config=_CONFIGURATION) as connection:
         connection.execute("SET TimeZone = 'UTC'")
+        connection.execute("SET enable_progress_bar = false")
         tables = tuple(_infer_table(connection, name, holders[name]) for name in sorted(holders))
     dictionary = Dictionary(tables=tables)
     dictionary.check()
@@ -152,7 +155,7 @@ def _infer_table(connection: Any, name: str, holders: Mapping[str, LocalTable]) 
     columns, local = [], []
     for column in shared:
         facts_here = [f[column] for f in facts]
-        type_ = _widest(
+        type_ = widest_type(
             name, column, [part.types[column] for part, f in zip(held, facts_here, strict=True) if f.values]
         )
         kind = parse_column_type(type_).kind
@@ -226,7 +229,7 @@ def _dictionary_type(physical: str) -> str | None:
 
 def _read(column: str, physical: str) -> str:
     """The expression under which a column is read."""
-    if physical == "TIMESTAMP WITH TIME ZONE":
+    if physical in _ZONED:
         return f"({_quoted(column)} AT TIME ZONE 'UTC')"
     return _quoted(column)
 
@@ -274,9 +277,9 @@ def _statistics(column: str, type_: str | None) -> dict[str, str]:
     if kind is ColumnKind.VARCHAR:
         wanted["longest"] = f"max(strlen(CAST({column} AS VARCHAR)))"
     if kind in _DATED:
-        sane = f"FILTER (WHERE {column} BETWEEN '0001-01-01' AND '9999-12-31')"
-        wanted["least"] = f"CAST(min({column}) {sane} AS DATE)"
-        wanted["most"] = f"CAST(max({column}) {sane} AS DATE)"
+        day = f"CAST({column} AS DATE)"
+        sane = f"FILTER (WHERE {day} BETWEEN DATE '0001-01-01' AND DATE '9999-12-31')"  # neither infinite nor BC
+        wanted["least"], wanted["most"] = f"min({day}) {sane}", f"max({day}) {sane}"
     elif kind in _RANGED:
         finite = f" FILTER (WHERE isfinite({column}))" if kind is ColumnKind.DOUBLE else ""
         wanted["least"], wanted["most"] = f"min({column}){finite}", f"max({column}){finite}"
@@ -296,7 +299,7 @@ def _count_distinct(connection: Any, held: Sequence[_Held], column: str, type_: 
     return distinct, shared
 
 
-def _widest(table: str, column: str, types: Iterable[str | None]) -> str:
+def widest_type(table: str, column: str, types: Iterable[str | None]) -> str:
     """The least type that holds every party's values; INTEGER where there are none."""
     known = [t for t in types if t is not None]
     widest = known[0] if known else "INTEGER"

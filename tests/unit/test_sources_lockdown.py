@@ -98,7 +98,7 @@ RUNS_WITHOUT_THE_GATE = {
 """What the engine's own settings do not refuse; anything new in this set is news about DuckDB."""
 
 MORE = [
-    'with people as (select 1 as id) select * from people, duckdb_tables',
+    "with people as (select 1 as id) select * from people, duckdb_tables",
     "select * from information_schema.tables",
     "select * from pg_catalog.pg_tables",
     "select * from sqlite_master",
@@ -138,14 +138,14 @@ MORE = [
 ]  # fmt: skip
 
 ALLOWED = [
-    'from people',
+    "from people",
     'SELECT COUNT(*) AS n FROM "people"',
-    'select count(*) as n from People',
+    "select count(*) as n from People",
     'WITH q AS (SELECT "grp" AS g, COUNT(*) AS n FROM "people" GROUP BY 1), r AS (SELECT * FROM q) SELECT * FROM r',
-    'SELECT "grp", SUM(CAST("id" AS HUGEINT) * 2) FILTER (WHERE "id" > 1) AS s FROM "people" GROUP BY "grp" ORDER BY 1 LIMIT 3',
+    'SELECT "grp", SUM(CAST("id" AS HUGEINT)) FILTER (WHERE "id" > 1) AS s FROM "people" GROUP BY 1 ORDER BY 1 LIMIT 3',
     'SELECT CASE WHEN "v" BETWEEN 1 AND 2 THEN 1 ELSE COALESCE("id", 0) END AS c FROM "people" WHERE "grp" IN (1, 2)',
     'SELECT DATE_TRUNC(\'month\', DATE \'2024-01-05\') AS d, DATE \'2024-01-05\' + INTERVAL 1 MONTH AS e FROM "people"',
-    'SELECT COUNT(DISTINCT "id") AS n, "grp" // 2 AS h FROM (SELECT DISTINCT "id", "grp" FROM "people") AS x GROUP BY h',
+    'SELECT COUNT(DISTINCT "id") AS n, "grp" // 2 AS h FROM (SELECT DISTINCT "id", "grp" FROM people) AS x GROUP BY h',
     'SELECT COUNT(*) AS n FROM "people" AS a JOIN (VALUES (1), (2)) AS k(x) ON a."grp" = k.x',
     'SELECT "id" FROM "people" UNION ALL SELECT "grp" AS id FROM "people"',
 ]  # fmt: skip
@@ -163,8 +163,8 @@ def folder(tmp_path_factory):
     (d / "f.csv").write_text(f"a,b\n{CANARY},2\n")
     (d / "f.json").write_text(f'{{"a": "{CANARY}"}}')
     pq.write_table(pa.table({"x": [CANARY]}), d / "secret.parquet")
-    pq.write_table(pa.table({"id": range(1000), "grp": [i % 7 for i in range(1000)], "v": [i * 1.5 for i in range(1000)]}),
-                   d / "people.parquet")  # fmt: skip
+    columns = {"id": range(1000), "grp": [i % 7 for i in range(1000)], "v": [i * 1.5 for i in range(1000)]}
+    pq.write_table(pa.table(columns), d / "people.parquet")
     os.environ["SEALROOM_TEST_CANARY"] = CANARY
     yield d
     del os.environ["SEALROOM_TEST_CANARY"]
@@ -218,7 +218,7 @@ def test_generated_statements_pass(source, statement):
 
 
 def test_the_settings_alone_hold_for_files_but_not_for_tables(folder):
-    """Without the gate: no file, extension, network, setting or Python variable; but every table, view and catalogue."""
+    """Without the gate: no file, extension, network, setting or Python variable; but every table and catalogue."""
     ran = set()
     for name, statement in PROBES.items():
         spec = SourceSpec(url=f"duckdb:{folder / 'party.duckdb'}", tables={"people": TableSpec()})
@@ -289,7 +289,7 @@ def test_a_statement_beyond_the_memory_is_a_resource_error(folder):
     source = open_source(SourceSpec(url=f"parquet:{folder / 'people.parquet'}", tables={"people": TableSpec()}), limits)
     with pytest.raises(ResourceExhausted):
         source.run(
-            'SELECT COUNT(DISTINCT (a."id" * 1000 + b."id") * 1000 + c."id") AS n FROM "people" a, "people" b, "people" c'
+            'SELECT COUNT(DISTINCT (a."id" * 1000 + b."id") * 1000 + c."id") AS n FROM people a, people b, people c'
         )
     source.close()
 
@@ -357,7 +357,7 @@ def test_no_file_outside_the_data_is_opened_after_the_lock(folder):
         probes, path = json.loads(sys.argv[1]), sys.argv[2]
         limits = Limits(memory_bytes=256 << 20, threads=1, statement_timeout_s=10)
         source = open_source(SourceSpec(url=f"parquet:{path}", tables={"people": TableSpec()}), limits)
-        source.run('SELECT SUM("v") AS s, date_trunc(\\'day\\', TIMESTAMP \\'2024-01-01\\') AS d FROM "people" GROUP BY 2')
+        source.run('SELECT SUM(v) AS s, date_trunc(\\'day\\', TIMESTAMP \\'2024-01-01\\') AS d FROM people GROUP BY 2')
         try:
             source.run('SELECT "no" FROM "people"')
         except Exception:

@@ -64,6 +64,7 @@ class Engine:
         with self._translated():
             self._connection: Any = duckdb.connect(":memory:", config=_configuration(limits))
             self._connection.execute("SET TimeZone = 'UTC'")
+            self._connection.execute("SET enable_progress_bar = false")  # it would print on long statements
 
     def attach(self, path: Path) -> str:
         """Attach a DuckDB file read-only and return the quoted name of its catalog."""

@@ -9,8 +9,8 @@
 | FLOAT | DOUBLE | cast (exact) |
 | ENUM, UUID, JSON | VARCHAR | cast |
 | TIMESTAMP_S, TIMESTAMP_MS | TIMESTAMP | cast (exact) |
-| TIMESTAMP_NS | TIMESTAMP | cast, to microseconds |
-| TIMESTAMP WITH TIME ZONE | TIMESTAMP | the instant's UTC reading |
+| TIMESTAMP_NS | TIMESTAMP | cast, cut to microseconds |
+| TIMESTAMP WITH TIME ZONE, TIMESTAMPTZ_NS | TIMESTAMP | the instant's UTC reading, cut to microseconds |
 | a column of NULLs without a type | INTEGER | as it is |
 | BLOB, BIT, TIME, INTERVAL, nested types, ... | none | left out: a statement cannot name it |
 
@@ -37,6 +37,7 @@ _CAST = {
     "TIMESTAMP_NS": "TIMESTAMP",
 }
 _ZONED = "TIMESTAMP WITH TIME ZONE"
+_ZONED_NS = "TIMESTAMPTZ_NS"
 _UNTYPED = '"NULL"'
 _DECIMAL = re.compile(r"DECIMAL\(\d{1,2},\d{1,2}\)\Z")
 _ENUM = re.compile(r"ENUM\(.*\)\Z", re.DOTALL)
@@ -50,7 +51,7 @@ def dictionary_type(physical: str) -> str | None:
     """
     if physical in _SAME or _DECIMAL.match(physical):
         return physical
-    if physical == _ZONED:
+    if physical in {_ZONED, _ZONED_NS}:
         return "TIMESTAMP"
     if physical == _UNTYPED:
         return "INTEGER"
@@ -73,4 +74,6 @@ def read_expression(column: str, physical: str) -> str:
         return column
     if physical == _ZONED:
         return f"({column} AT TIME ZONE 'UTC')"
+    if physical == _ZONED_NS:
+        return f"CAST(({column} AT TIME ZONE 'UTC') AS TIMESTAMP)"
     return f"CAST({column} AS {dictionary_type(physical)})"
