@@ -108,11 +108,11 @@ class Keystream:
         return words
 
     def fill(self, start: int, out: NDArray[np.uint64]) -> None:
-        """Write words `start` to `start + out.size` into a C-contiguous array: `words` for loops, without new memory."""
+        """Write words `start` to `start + out.size` into a C-contiguous array: `words` without new memory."""
         if start < 0 or start & 1 or out.size & 1 or start + out.size > _MAX_WORDS or not out.flags.c_contiguous:
             raise ParameterError("a keystream fills whole blocks of a contiguous array")
         cipher = Cipher(algorithms.AES(self._key), modes.CTR((start // 2).to_bytes(_BLOCK, "big"))).encryptor()
-        target = memoryview(out.reshape(-1).view(np.uint8))  # type: ignore[arg-type]
+        target: memoryview = out.reshape(-1).view(np.uint8).data
         for position in range(0, len(target), len(_ZEROS)):
             piece = target[position : position + len(_ZEROS)]
             cipher.update_into(_ZEROS[: len(piece)], piece)

@@ -3,6 +3,7 @@
 Nothing here holds a secret.
 """
 
+import itertools
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,7 @@ from mpc.params.base import ParameterSet
 from mpc.schemes.base import Slots
 from mpc.schemes.rlwe.kernels import pipeline
 from mpc.schemes.rlwe.ring import LANES, Arithmetic, Ring, ring
-from mpc.schemes.rlwe.wire import Ciphertext, Kind, region_words
+from mpc.schemes.rlwe.wire import Ciphertext, Kind, wire_format
 
 __all__ = ["DEFAULT", "BlockReader", "Execution", "block_of", "expand_seeds", "for_blocks", "release"]
 
@@ -85,7 +86,7 @@ def for_blocks(count: int, execution: Execution, work: Callable[[range], None]) 
         return
     edges = [count * i // workers for i in range(workers + 1)]
     with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="rlwe") as pool:
-        list(pool.map(work, (range(a, b) for a, b in zip(edges, edges[1:], strict=False))))
+        list(pool.map(work, (range(a, b) for a, b in itertools.pairwise(edges))))
 
 
 def block_of(slots: Slots, block: int) -> Slots:
@@ -104,7 +105,7 @@ def release(*arrays: Words) -> None:
         array.fill(0)
 
 
-def expand_seeds(parameters: ParameterSet, seeded: Sequence[tuple[bytes, int]], out: Words) -> None:
+def expand_seeds(seeded: Sequence[tuple[bytes, int]], out: Words) -> None:
     """The keystream regions of seeded ciphertexts into the rows of `out`, `(len(seeded), k M)`.
 
     Neighbours with one seed and consecutive indices are drawn at once.
@@ -156,9 +157,9 @@ class BlockReader:
 
     def _expand(self, seeded: list[tuple[int, Ciphertext]], count: int) -> None:
         if not self._words.size:
-            span = region_words(self._ring.parameters) * self._ring.primes
+            span = wire_format(self._ring.parameters).region_words * self._ring.primes
             self._words = np.zeros((LANES, span), dtype=np.uint64)
-        expand_seeds(self._ring.parameters, [(one.seed, one.index) for _, one in seeded], self._words[: len(seeded)])
+        expand_seeds([(one.seed, one.index) for _, one in seeded], self._words[: len(seeded)])
         fresh = self.c1 if len(seeded) == count else np.empty_like(self.c1)
         if not self._kernels.expand_block(self._words, self._ring.scale, fresh):
             raise WireError("a seed gives too few residues")

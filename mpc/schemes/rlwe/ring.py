@@ -15,7 +15,7 @@ from mpc.errors import ParameterError
 from mpc.params.base import ParameterSet, SchemeId, SetId
 from mpc.params.catalogue import parameter_set
 
-__all__ = ["COEFFICIENT_BITS", "LANES", "Arithmetic", "Ring", "least_root", "multipliers", "ring"]
+__all__ = ["COEFFICIENT_BITS", "LANES", "Arithmetic", "Ring", "error_words", "least_root", "multipliers", "ring"]
 
 Words = NDArray[np.uint64]
 
@@ -57,8 +57,7 @@ class Ring:
     """The multiplier `(1 / N) (q / q_i)^-1` modulo each prime, `(k, 2)`."""
 
     scale: Words
-    """For encoding, `(k, 6)`: q_i; -1/t modulo q_i, its 64-bit quotient; floor(2^64/q_i); 2^64 modulo q_i, its quotient.
-    """
+    """For encoding, `(k, 6)`: q_i; -1/t mod q_i and its 64-bit quotient; floor(2^64/q_i); 2^64 mod q_i and its."""
 
     plain: Words
     """For encoding, `(4,)`: t, q modulo t and its 64-bit quotient, 1 if q is 1 modulo t."""
@@ -109,6 +108,11 @@ def multipliers(values: list[int], prime: int, arithmetic: Arithmetic) -> Words:
         return np.array([(w, (w << 52) // prime) for w in values], dtype=np.uint64)
     centred = [w - prime if w > prime // 2 else w for w in values]
     return np.array([(float(w), w / prime) for w in centred], dtype=np.float64).view(np.uint64)
+
+
+def error_words(count: int) -> int:
+    """Words that the kernels turn into `count` errors, rounded up to whole blocks of the keystream."""
+    return 2 * ((count + 2) // 3)
 
 
 def _bit_reversed(values: list[int]) -> list[int]:

@@ -18,11 +18,11 @@ from mpc.params.base import ParameterSet
 from mpc.params.catalogue import parameter_set
 from mpc.schemes.base import Decryptor, Encryptor, Slots, check_slots
 from mpc.schemes.rlwe.blocks import DEFAULT, BlockReader, Execution, block_of, expand_seeds, for_blocks, release
+from mpc.schemes.rlwe.encryption import expand_key_seed
 from mpc.schemes.rlwe.kernels import pipeline
-from mpc.schemes.rlwe.noise import fresh_symmetric_noise
-from mpc.schemes.rlwe.public import expand_key_seed
-from mpc.schemes.rlwe.ring import LANES, Ring
-from mpc.schemes.rlwe.wire import MAX_INDEX, SEED_BYTES, Ciphertext, Kind, encode, parse_batch, region_words
+from mpc.schemes.rlwe.noise import bounds
+from mpc.schemes.rlwe.ring import LANES, Ring, error_words
+from mpc.schemes.rlwe.wire import MAX_INDEX, SEED_BYTES, Ciphertext, Kind, encode, parse_batch, wire_format
 
 __all__ = ["RlweDecryptor", "SymmetricEncryptor", "decryptor", "derive", "generate", "symmetric_encryptor"]
 
@@ -63,7 +63,7 @@ def _expand_material(constants: Ring, material: bytes) -> tuple[Words, Words, by
     if len(material) != _MATERIAL_BYTES:
         raise ParameterError("the material of an rlwe key has 32 bytes")
     n, digest = constants.degree, constants.parameters.digest()
-    words = np.empty(9 * n, dtype=np.uint64)
+    words = np.empty(n + error_words(LANES * n), dtype=np.uint64)
     Keystream(expand(material, _SECRET + digest)).fill(0, words)
     seed = expand(material, _UNIFORM + digest, SEED_BYTES)
     uniform = expand_key_seed(constants, seed)
@@ -79,7 +79,7 @@ def _expand_material(constants: Ring, material: bytes) -> tuple[Words, Words, by
 def _secret_multipliers(constants: Ring, material: bytes, *, negate: bool) -> Words:
     secret, _, _ = _expand_material(constants, material)
     table = np.empty((*secret.shape, 2), dtype=np.uint64)
-    pipeline().make_multipliers(secret, negate, constants.modulus, table, constants.ifma)
+    pipeline().make_multipliers(secret, constants.modulus, table, negate=negate, ifma=constants.ifma)
     release(secret)
     return table
 
@@ -126,16 +126,16 @@ class SymmetricEncryptor:
 
     def _encrypt(self, slots: Slots, stream: Keystream, seed: bytes, blocks: range, out: list[bytes]) -> None:
         constants, kernels = self._ring, pipeline()
-        n, k, noise = constants.degree, constants.primes, fresh_symmetric_noise(self._parameters)
-        words = np.empty(8 * n, dtype=np.uint64)
-        public = np.empty((LANES, k * region_words(self._parameters)), dtype=np.uint64)
+        n, k, noise = constants.degree, constants.primes, bounds(self._parameters).fresh_symmetric
+        words = np.empty(error_words(LANES * n), dtype=np.uint64)
+        public = np.empty((LANES, k * wire_format(self._parameters).region_words), dtype=np.uint64)
         uniform = np.empty((k, n, LANES), dtype=np.uint64)
         work = np.empty((1, n, LANES), dtype=np.uint64)
         packed = np.empty((LANES, k * n * 25 // 32), dtype=np.uint64)
         for block in blocks:
             first = LANES * block
             stream.fill(block * words.size, words)
-            expand_seeds(self._parameters, [(seed, first + lane) for lane in range(LANES)], public)
+            expand_seeds([(seed, first + lane) for lane in range(LANES)], public)
             if not kernels.expand_block(public, constants.scale, uniform):
                 raise WireError("a seed gives too few residues")
             kernels.encrypt_seeded(

@@ -12,15 +12,16 @@ Then, for keys and seeded ciphertexts, 32 bytes of seed; then packed polynomials
 for keys and seeded ciphertexts, two (c0, then c1) otherwise. Every kind has one length per parameter set. 50 bits a
 coefficient, in the order of `mpc.schemes.rlwe.kernels.packing`.
 
-The other polynomial of a seeded object is drawn from AES-256 in counter mode under the seed: for prime i of index x, the
-words from `(x k + i) M` are read in order, and the first N whose lower 50 bits are below the prime are its values; M is
-`region_words`. Fewer than N acceptable words in a region is an error (an encryptor then takes another seed).
+The other polynomial of a seeded object is drawn from AES-256 in counter mode under the seed: for prime i of index x,
+the words from `(x k + i) M` are read in order, and the first N whose lower 50 bits are below the prime are its values;
+M is `Format.region_words`. Fewer than N acceptable words in a region are an error (an encryptor then takes another seed).
 
 A peer's bytes are only ever sliced, viewed as integers and compared; no library but numpy and our kernels sees them.
 """
 
+import functools
 import struct
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final
@@ -29,24 +30,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpc.errors import ParameterError, WireError
-from mpc.params.base import LatticeParameters, ParameterSet, SchemeId
-from mpc.schemes.rlwe.noise import fresh_public_noise, fresh_symmetric_noise, noise_limit
+from mpc.params.base import ParameterSet, SetId
+from mpc.params.catalogue import parameter_set
+from mpc.schemes.rlwe.noise import bounds, lattice_of
 
 __all__ = [
     "HEADER_BYTES",
     "MAX_INDEX",
     "SEED_BYTES",
     "Ciphertext",
+    "Format",
     "Kind",
     "decode_noise",
     "encode",
     "encode_noise",
-    "lattice_of",
     "parse",
     "parse_batch",
     "parse_key",
-    "polynomial_bytes",
-    "region_words",
+    "wire_format",
 ]
 
 Words = NDArray[np.uint64]
@@ -83,7 +84,7 @@ class Ciphertext:
 
     kind: Kind
     noise: int
-    """Bound on the noise, an integer."""
+    """Bound on the noise."""
 
     index: int
     seed: bytes
@@ -93,26 +94,52 @@ class Ciphertext:
     """The packed polynomials, read-only, `(L k,)` or `(2 L k,)`."""
 
 
-def lattice_of(parameters: ParameterSet) -> LatticeParameters:
-    """The lattice parameters of a set of this scheme (`ParameterError` for any other)."""
-    if parameters.scheme is not SchemeId.RLWE or parameters.lattice is None:
-        raise ParameterError(f"{parameters.id} is not a set of the rlwe scheme")
-    return parameters.lattice
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Format:
+    """What is fixed by the parameter set."""
 
+    parameters: ParameterSet
+    lengths: Mapping[int, int]
+    """Kind to the one length in bytes."""
 
-def polynomial_bytes(parameters: ParameterSet) -> int:
-    """Size of one packed polynomial, all primes."""
-    lattice = lattice_of(parameters)
-    return len(lattice.moduli) * lattice.degree * 50 // 8
+    fresh: Mapping[int, int]
+    """Kind of a fresh ciphertext to its noise."""
 
+    limit: int
+    """The largest noise that decrypts."""
 
-def region_words(parameters: ParameterSet) -> int:
+    region_words: int
     """Words of keystream that one polynomial of one prime may use: N, the mean of rejections, and 16 deviations."""
-    lattice = lattice_of(parameters)
+
+
+def wire_format(parameters: ParameterSet) -> Format:
+    """The format of a set (`ParameterError` if it is not one of this scheme)."""
+    return _format(parameters.id)
+
+
+@functools.cache
+def _format(set_id: SetId) -> Format:
+    parameters = parameter_set(set_id)
+    lattice, limits = lattice_of(parameters), bounds(parameters)
+    polynomial = len(lattice.moduli) * lattice.degree * 50 // 8
+    half, whole = HEADER_BYTES + SEED_BYTES + polynomial, HEADER_BYTES + 2 * polynomial
     rejected = lattice.degree * (1 - min(lattice.moduli) / (1 << 50))
-    return lattice.degree + 2 * (int(rejected + 16 * rejected**0.5) // 2 + 32)
+    return Format(
+        parameters=parameters,
+        lengths={
+            Kind.PUBLIC_KEY: half,
+            Kind.SEEDED: half,
+            Kind.PUBLIC: whole,
+            Kind.SUM: whole,
+            Kind.RESULT: whole,
+        },
+        fresh={Kind.PUBLIC: limits.fresh_public, Kind.SEEDED: limits.fresh_symmetric},
+        limit=limits.limit,
+        region_words=lattice.degree + 2 * (int(rejected + 16 * rejected**0.5) // 2 + 32),
+    )
 
 
+@functools.lru_cache(maxsize=4096)
 def encode_noise(bound: int) -> int:
     """A bound rounded up to 1/256 bit."""
     if bound < 1:
@@ -130,6 +157,7 @@ def decode_noise(code: int) -> int:
     return (_FRACTIONS[part] << whole) >> 40
 
 
+_CIPHERTEXTS: Final = frozenset({int(Kind.PUBLIC), int(Kind.SEEDED), int(Kind.SUM), int(Kind.RESULT)})
 _FRACTIONS: Final = tuple(int(2.0 ** (40 + part / 256)) for part in range(256))
 
 
@@ -142,43 +170,35 @@ def encode(
     return b"".join((header, seed, packed.data))
 
 
-def _check(data: bytes, parameters: ParameterSet, kinds: Collection[Kind]) -> tuple[Kind, int, int]:
-    if not isinstance(data, bytes) or len(data) < HEADER_BYTES:
+def _check(data: bytes, layout: Format, kinds: Collection[int]) -> tuple[int, int, int]:
+    if len(data) < HEADER_BYTES:
         raise WireError("not an rlwe object: too short")
-    magic, version, number, set_number, noise, zero, index = _LAYOUT.unpack_from(data)
-    if magic != _MAGIC or version != _VERSION or zero or number not in kinds:
+    magic, version, kind, set_number, noise, zero, index = _LAYOUT.unpack_from(data)
+    if magic != _MAGIC or version != _VERSION or zero or kind not in kinds:
         raise WireError("not an rlwe object of the expected kind and version")
-    if set_number != parameters.wire_id:
+    if set_number != layout.parameters.wire_id:
         raise WireError("an rlwe object of another parameter set")
-    kind = Kind(number)
-    halved = kind in {Kind.PUBLIC_KEY, Kind.SEEDED}
-    polynomial = polynomial_bytes(parameters)
-    if len(data) != HEADER_BYTES + (SEED_BYTES + polynomial if halved else 2 * polynomial):
-        raise WireError(f"a {kind.name.lower()} object of {parameters.id} has another length")
-    if index and (kind is not Kind.SEEDED or index > MAX_INDEX):
+    if len(data) != layout.lengths[kind]:
+        raise WireError(f"a {Kind(kind).name.lower()} object of {layout.parameters.id} has another length")
+    if index and (kind != Kind.SEEDED or index > MAX_INDEX):
         raise WireError("an rlwe object's index is out of range")
     return kind, noise, index
 
 
-CIPHERTEXTS: Final = frozenset({Kind.PUBLIC, Kind.SEEDED, Kind.SUM, Kind.RESULT})
-
-
-def parse(data: bytes, parameters: ParameterSet, kinds: Collection[Kind] = CIPHERTEXTS) -> Ciphertext:
+def parse(data: bytes, layout: Format) -> Ciphertext:
     """Check a ciphertext's header, length and stated noise.
 
     Raises:
         WireError: Anything is not as the format says.
     """
-    kind, code, index = _check(data, parameters, kinds)
-    fresh = {Kind.PUBLIC: fresh_public_noise(parameters), Kind.SEEDED: fresh_symmetric_noise(parameters)}
-    if kind in fresh and code != encode_noise(fresh[kind]):
-        raise WireError("a fresh ciphertext states another noise")
-    noise = decode_noise(code)
-    if not 0 < noise <= noise_limit(parameters):
-        raise WireError("a ciphertext states a noise that cannot be decrypted")
-    start = HEADER_BYTES + (SEED_BYTES if kind is Kind.SEEDED else 0)
+    kind, code, index = _check(data, layout, _CIPHERTEXTS)
+    fresh = layout.fresh.get(kind)
+    if (code != encode_noise(fresh)) if fresh else not 0 < code <= encode_noise(layout.limit):
+        raise WireError("a ciphertext states a noise that is not its kind's or cannot be decrypted")
+    noise = fresh or min(decode_noise(code), layout.limit)
+    start = HEADER_BYTES + (SEED_BYTES if kind == Kind.SEEDED else 0)
     return Ciphertext(
-        kind=kind,
+        kind=Kind(kind),
         noise=noise,
         index=index,
         seed=data[HEADER_BYTES:start],
@@ -186,11 +206,10 @@ def parse(data: bytes, parameters: ParameterSet, kinds: Collection[Kind] = CIPHE
     )
 
 
-def parse_batch(
-    data: Sequence[bytes], parameters: ParameterSet, kinds: Collection[Kind] = CIPHERTEXTS
-) -> list[Ciphertext]:
+def parse_batch(data: Sequence[bytes], parameters: ParameterSet) -> list[Ciphertext]:
     """Check every ciphertext of a batch (`WireError`)."""
-    return [parse(one, parameters, kinds) for one in data]
+    layout = wire_format(parameters)
+    return [parse(one, layout) for one in data]
 
 
 def parse_key(data: bytes, parameters: ParameterSet) -> tuple[bytes, Words]:
@@ -199,9 +218,8 @@ def parse_key(data: bytes, parameters: ParameterSet) -> tuple[bytes, Words]:
     Raises:
         WireError: Anything is not as the format says.
     """
-    _, code, _ = _check(data, parameters, {Kind.PUBLIC_KEY})
+    _, code, _ = _check(data, wire_format(parameters), {Kind.PUBLIC_KEY})
     if code:
         raise WireError("a public key has no noise")
-    return data[HEADER_BYTES : HEADER_BYTES + SEED_BYTES], np.frombuffer(
-        data, dtype=np.uint64, offset=HEADER_BYTES + SEED_BYTES
-    )
+    start = HEADER_BYTES + SEED_BYTES
+    return data[HEADER_BYTES:start], np.frombuffer(data, dtype=np.uint64, offset=start)

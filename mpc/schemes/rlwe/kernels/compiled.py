@@ -15,13 +15,15 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from numba import config, njit
 
 from mpc.errors import ConfigurationError
 
-__all__ = ["cache_directory", "compiled"]
+__all__ = ["cache_directory", "compiled", "inlined"]
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 if sys.byteorder != "little":
     raise ConfigurationError("the rlwe scheme runs on little-endian machines")
@@ -60,14 +62,21 @@ def cache_directory() -> Path | None:
     return next((place for place in places if _private(place)), None)
 
 
-def compiled(function: Callable[..., Any]) -> Any:
+def compiled(function: F) -> F:
     """Compile a kernel on its first call, without the interpreter's lock, and keep the code if there is a place."""
     directory = cache_directory()
     if directory is None:
-        return njit(nogil=True)(function)
+        return inlined(function)
     before = config.CACHE_DIR
     config.CACHE_DIR = str(directory)  # read while the function is decorated, and by nothing of ours later
     try:
-        return njit(nogil=True, cache=True)(function)
+        kernel: F = njit(nogil=True, cache=True)(function)
     finally:
         config.CACHE_DIR = before
+    return kernel
+
+
+def inlined(function: F) -> F:
+    """Compile a part of kernels, whose code becomes part of theirs."""
+    kernel: F = njit(nogil=True)(function)
+    return kernel

@@ -9,9 +9,14 @@ packed without transposing it.
 """
 
 import numpy as np
-from numba import njit
+from numpy.typing import NDArray
+
+from mpc.schemes.rlwe.kernels.compiled import inlined
+from mpc.schemes.rlwe.kernels.words import address, transpose
 
 __all__ = ["accumulate", "pack", "pack_lanes", "reduce_sums", "retract", "unpack", "unpack_lanes"]
+
+Words = NDArray[np.uint64]
 
 _BITS = 50
 _MASK = np.uint64((1 << 50) - 1)
@@ -19,8 +24,8 @@ _ONE = np.uint64(1)
 _63 = np.uint64(63)
 
 
-@njit(nogil=True, inline="always")
-def _word_sources(w):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+@inlined
+def _word_sources(w: int) -> tuple[int, np.uint64, np.uint64, np.uint64]:
     """What makes word w of a column: its first coefficient and three shifts.
 
     The first coefficient goes right; the second left; the third left by one more than the last shift (so that 64, where
@@ -31,56 +36,53 @@ def _word_sources(w):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     return first, np.uint64(used), np.uint64(_BITS - used), np.uint64(min(64, 2 * _BITS - used) - 1)
 
 
-@njit(nogil=True)
-def pack_lanes(block, out, start):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
-    """Pack the lanes of a block `(N, 8)` into the rows of `out`, `(8, words)`, from word `start`."""
-    column = np.empty((32, 8), dtype=np.uint64)
+@inlined
+def pack_lanes(block: Words, out: Words, start: int) -> None:
+    """Pack the lanes of a block `(N, 8)` into the rows of `out`, `(8, words)`, from word `start`.
+
+    The words w of the 8 columns of 8 lanes come from neighbouring words of the block; they are transposed on their way.
+    """
+    flat, tile, stride = block.reshape(-1), np.empty(64, dtype=np.uint64), np.int64(out.strides[0])
+    target = address(out) + 8 * start
     for group in range(block.shape[0] >> 8):
-        for c in range(8):
-            for r in range(32):
-                for lane in range(8):
-                    column[r, lane] = block[256 * group + 8 * r + c, lane]
-            for w in range(25):
-                first, right, left, far = _word_sources(w)
-                third = min(first + 2, 31)
-                place = start + 200 * group + 8 * w + c
-                for lane in range(8):
-                    out[lane, place] = (
-                        (column[first, lane] >> right)
-                        | (column[first + 1, lane] << left)
-                        | ((column[third, lane] << far) << _ONE)
-                    )
+        for w in range(25):
+            first, right, left, far = _word_sources(w)
+            base = 2048 * group + 64 * first
+            second, third = base + 64, 2048 * group + 64 * min(first + 2, 31)
+            for x in range(64):
+                near = (flat[base + x] >> right) | (flat[second + x] << left)
+                tile[x] = near | ((flat[third + x] << far) << _ONE)
+            transpose(address(tile), 64, target + 64 * (25 * group + w), stride)
 
 
-@njit(nogil=True, inline="always")
-def _coefficient_source(r):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+@inlined
+def _coefficient_source(r: int) -> tuple[int, np.uint64, int]:
     """Where coefficient r of a column begins: word, right shift, and the following word (its bits may not count)."""
     word = (_BITS * r) >> 6
     return word, np.uint64(_BITS * r - 64 * word), min(word + 1, 24)
 
 
-@njit(nogil=True)
-def unpack_lanes(packed, start, q, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+@inlined
+def unpack_lanes(packed: Words, start: int, q: np.uint64, out: Words) -> bool:
     """The inverse of `pack_lanes`; returns whether all residues are below q."""
-    largest = np.zeros(8, dtype=np.uint64)
-    column = np.empty((25, 8), dtype=np.uint64)
+    flat, stride = out.reshape(-1), np.int64(packed.strides[0])
+    tiles, largest = np.empty(25 * 64, dtype=np.uint64), np.zeros(64, dtype=np.uint64)
+    source = address(packed) + 8 * start
     for group in range(out.shape[0] >> 8):
-        for c in range(8):
-            for w in range(25):
-                for lane in range(8):
-                    column[w, lane] = packed[lane, start + 200 * group + 8 * w + c]
-            for r in range(32):
-                word, right, following = _coefficient_source(r)
-                for lane in range(8):
-                    value = (column[word, lane] >> right) | ((column[following, lane] << _ONE) << (_63 - right))
-                    value &= _MASK
-                    out[256 * group + 8 * r + c, lane] = value
-                    largest[lane] = max(largest[lane], value)
-    return largest.max() < q
+        for w in range(25):
+            transpose(source + 64 * (25 * group + w), stride, address(tiles) + 512 * w, 64)
+        for r in range(32):
+            word, right, following = _coefficient_source(r)
+            near, far, base = 64 * word, 64 * following, 2048 * group + 64 * r
+            for x in range(64):
+                value = ((tiles[near + x] >> right) | ((tiles[far + x] << _ONE) << (_63 - right))) & _MASK
+                flat[base + x] = value
+                largest[x] = max(largest[x], value)
+    return bool(largest.max() < q)
 
 
-@njit(nogil=True)
-def unpack(packed, q, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+@inlined
+def unpack(packed: Words, q: np.uint64, out: Words) -> bool:
     """Unpack one polynomial `(words,)` to `(N,)`; returns whether all residues are below q."""
     largest = np.uint64(0)
     for group in range(out.size >> 8):
@@ -91,11 +93,11 @@ def unpack(packed, q, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN
                 value = ((near >> right) | ((far << _ONE) << (_63 - right))) & _MASK
                 out[256 * group + 8 * r + c] = value
                 largest = max(largest, value)
-    return largest < q
+    return bool(largest < q)
 
 
-@njit(nogil=True)
-def accumulate(packed, q, sums):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+@inlined
+def accumulate(packed: Words, q: np.uint64, sums: Words) -> bool:
     """Unpack one polynomial and add it to lazy 64-bit sums; returns whether all residues are below q."""
     largest = np.uint64(0)
     for group in range(sums.size >> 8):
@@ -106,11 +108,11 @@ def accumulate(packed, q, sums):  # type: ignore[no-untyped-def]  # noqa: ANN001
                 value = ((near >> right) | ((far << _ONE) << (_63 - right))) & _MASK
                 sums[256 * group + 8 * r + c] += value
                 largest = max(largest, value)
-    return largest < q
+    return bool(largest < q)
 
 
-@njit(nogil=True)
-def retract(packed, sums):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+@inlined
+def retract(packed: Words, sums: Words) -> None:
     """Undo `accumulate`."""
     for group in range(sums.size >> 8):
         for r in range(32):
@@ -120,8 +122,8 @@ def retract(packed, sums):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN2
                 sums[256 * group + 8 * r + c] -= ((near >> right) | ((far << _ONE) << (_63 - right))) & _MASK
 
 
-@njit(nogil=True)
-def reduce_sums(sums, scale):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+@inlined
+def reduce_sums(sums: Words, scale: Words) -> None:
     """Bring lazy sums below q, in place, by the quotient floor(2^64 / q)."""
     q, inverse = scale[0], np.float64(1) / np.float64(scale[0])
     for i in range(sums.size):
@@ -131,8 +133,8 @@ def reduce_sums(sums, scale):  # type: ignore[no-untyped-def]  # noqa: ANN001, A
         sums[i] = min(value, value - q)
 
 
-@njit(nogil=True)
-def pack(values, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+@inlined
+def pack(values: Words, out: Words) -> None:
     """Pack one polynomial `(N,)` into `(words,)`."""
     for group in range(values.size >> 8):
         for w in range(25):

@@ -2,15 +2,19 @@
 
 Shapes: N coefficients, k primes, L = 25 N / 32 words of a packed polynomial. Blocks are `(N, 8)`, messages `(8, N)`,
 packed rows `(8, .)`; constants are the fields of `mpc.schemes.rlwe.ring.Ring`. All arrays are C-contiguous uint64; a
-batch of fewer than eight is filled up with zeros. Compiled code is kept on disk (`mpc.schemes.rlwe.kernels.compiled`); the
-interpreter's lock is released throughout. Types of arguments are always the same, so each step compiles once.
+batch of fewer than eight is filled up with zeros. Compiled code is kept on disk
+(`mpc.schemes.rlwe.kernels.compiled`); the interpreter's lock is released throughout. Types of arguments are always the
+same, so that each step compiles once.
 """
 
-import numpy as np
+# ruff: noqa: FBT001 - compiled functions take their flags by position
 
-from mpc.schemes.rlwe.kernels import packing, sampling, transform
+import numpy as np
+from numpy.typing import NDArray
+
+from mpc.schemes.rlwe.kernels import packing, rounding, sampling, transform
 from mpc.schemes.rlwe.kernels.compiled import compiled
-from mpc.schemes.rlwe.kernels.words import high_product
+from mpc.schemes.rlwe.kernels.words import address, transpose
 
 __all__ = [
     "accumulate_row",
@@ -30,12 +34,26 @@ __all__ = [
     "unpack_row",
 ]
 
+Words = NDArray[np.uint64]
+
+_SMALL_T = np.uint64(1 << 32)
+
 
 @compiled
-def make_key(words, uniform, scale, modulus, forward, work, public, secret, ifma):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+def make_key(
+    words: Words,
+    uniform: Words,
+    scale: Words,
+    modulus: Words,
+    forward: Words,
+    work: Words,
+    public: Words,
+    secret: Words,
+    ifma: bool,
+) -> None:
     """A key pair: public half `p0 = e - a s` and s in evaluation form, both `(k, N)`.
 
-    `words` has 9 N entries: N for the secret, 8 N for the error (of which one lane is used); `uniform`, `(k, N)`, is a.
+    `words` are N for the secret and `error_words(8 N)` (one lane of errors is used); `uniform`, `(k, N)`, is a.
     `work` is `(3, N, 8)` and is left holding secrets: the caller overwrites it.
     """
     n = public.shape[1]
@@ -55,7 +73,7 @@ def make_key(words, uniform, scale, modulus, forward, work, public, secret, ifma
 
 
 @compiled
-def make_multipliers(values, negate, modulus, out, ifma):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+def make_multipliers(values: Words, modulus: Words, out: Words, negate: bool, ifma: bool) -> None:
     """Multipliers `(k, N, 2)` of residues `(k, N)`, or of their negatives."""
     for i in range(values.shape[0]):
         row = values[i].copy()
@@ -68,20 +86,32 @@ def make_multipliers(values, negate, modulus, out, ifma):  # type: ignore[no-unt
 
 
 @compiled
-def encrypt_public(message, words, p0, p1, plain, scale, modulus, forward, work, out, ifma):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+def encrypt_public(
+    message: Words,
+    words: Words,
+    p0: Words,
+    p1: Words,
+    plain: Words,
+    scale: Words,
+    modulus: Words,
+    forward: Words,
+    work: Words,
+    out: Words,
+    ifma: bool,
+) -> None:
     """`(p0 u + e0 + floor(q m / t), p1 u + e1)` in evaluation form, packed into `out`, `(8, 2 k L)`.
 
-    `words` has 18 N entries: 8 N for e0, 8 N for e1, 2 N for u. `p0` and `p1` are multipliers `(k, N, 2)`; `work` is
-    `(3, N, 8)`.
+    `words` are `error_words(8 N)` for e0, as many for e1, and 2 N for u. `p0` and `p1` are multipliers `(k, N, 2)`;
+    `work` is `(3, N, 8)`.
     """
     n, k = message.shape[1], scale.shape[0]
-    length = 25 * n // 32
+    length, third = 25 * n // 32, 2 * ((8 * n + 2) // 3)
     for i in range(k):
         q = scale[i, 0]
-        sampling.errors(words[: 8 * n], q, work[0])
+        sampling.errors(words[:third], q, work[0])
         sampling.add_message(message, plain, scale[i], work[0])
-        sampling.errors(words[8 * n : 16 * n], q, work[1])
-        sampling.ternary(words[16 * n :], q, work[2])
+        sampling.errors(words[third : 2 * third], q, work[1])
+        sampling.ternary(words[2 * third :], q, work[2])
         for part in range(3):
             transform.forward(work[part], forward[i], modulus[i], ifma)
         transform.multiply_add(work[2], p0[i], work[0], work[0], modulus[i], ifma)
@@ -91,10 +121,22 @@ def encrypt_public(message, words, p0, p1, plain, scale, modulus, forward, work,
 
 
 @compiled
-def encrypt_seeded(message, words, uniform, minus_s, plain, scale, modulus, forward, work, out, ifma):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+def encrypt_seeded(
+    message: Words,
+    words: Words,
+    uniform: Words,
+    minus_s: Words,
+    plain: Words,
+    scale: Words,
+    modulus: Words,
+    forward: Words,
+    work: Words,
+    out: Words,
+    ifma: bool,
+) -> None:
     """`e + floor(q m / t) - a s` in evaluation form, packed into `out`, `(8, k L)`.
 
-    `words` has 8 N entries for e; `uniform`, `(k, N, 8)`, is a; `minus_s` are multipliers `(k, N, 2)`; `work` is
+    `words` are `error_words(8 N)`; `uniform`, `(k, N, 8)`, is a; `minus_s` are multipliers `(k, N, 2)`; `work` is
     `(1, N, 8)`.
     """
     length = 25 * message.shape[1] // 32
@@ -107,7 +149,7 @@ def encrypt_seeded(message, words, uniform, minus_s, plain, scale, modulus, forw
 
 
 @compiled
-def expand_block(words, scale, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+def expand_block(words: Words, scale: Words, out: Words) -> bool:
     """Uniform residues `(k, N, 8)` from public words `(8, k M)`: prime i reads its own M; False if some run short."""
     span = words.shape[1] // scale.shape[0]
     good = True
@@ -117,7 +159,7 @@ def expand_block(words, scale, out):  # type: ignore[no-untyped-def]  # noqa: AN
 
 
 @compiled
-def expand_row(words, scale, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+def expand_row(words: Words, scale: Words, out: Words) -> bool:
     """The same for one ciphertext: words `(k M,)` to residues `(k, N)`."""
     span = words.size // scale.shape[0]
     good = True
@@ -127,7 +169,7 @@ def expand_row(words, scale, out):  # type: ignore[no-untyped-def]  # noqa: ANN0
 
 
 @compiled
-def unpack_block(packed, start, scale, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+def unpack_block(packed: Words, start: int, scale: Words, out: Words) -> bool:
     """Unpack one part, `(k, N, 8)`, from packed rows at word `start`; returns whether all residues are canonical."""
     length = 25 * out.shape[1] // 32
     good = True
@@ -137,37 +179,38 @@ def unpack_block(packed, start, scale, out):  # type: ignore[no-untyped-def]  # 
 
 
 @compiled
-def open_block(c0, c1, s, fraction, factor, plain, modulus, inverse, high, low, out, ifma):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+def open_block(
+    c0: Words,
+    c1: Words,
+    s: Words,
+    fraction: Words,
+    factor: Words,
+    plain: Words,
+    modulus: Words,
+    inverse: Words,
+    high: Words,
+    low: Words,
+    out: Words,
+    ifma: bool,
+) -> None:
     """Decrypt a block: `round(t [c0 + c1 s]_q / q) mod t` into `out`, `(8, N)`. `c0` is used as working memory.
 
-    `x / q` modulo 1 is `sum_i y_i / q_i` with `y_i = [x (q / q_i)^-1]` modulo q_i; it is kept as a 128-bit fraction in
-    `high` and `low`, `(N, 8)`, whose error is below k 2^-78. `s` are multipliers `(k, N, 2)`.
+    `x / q` modulo 1 is `sum_i y_i / q_i` modulo 1 with `y_i = [x (q / q_i)^-1]` modulo q_i. `s` are multipliers
+    `(k, N, 2)`; `high` and `low`, `(N, 8)`, are working memory.
     """
-    k, n = c0.shape[0], c0.shape[1]
-    high[:, :], low[:, :] = np.uint64(0), np.uint64(0)
-    high_words, low_words = high.reshape(-1), low.reshape(-1)
-    for i in range(k):
+    for i in range(c0.shape[0]):
         transform.multiply_add(c1[i], s[i], c0[i], c0[i], modulus[i], ifma)
         transform.inverse(c0[i], inverse[i], modulus[i], factor[i], ifma)
-        values, near, far = c0[i].reshape(-1), fraction[i, 0], fraction[i, 1]
-        for j in range(values.size):
-            y = values[j]
-            below = low_words[j] + y * near
-            carry = np.uint64(below < low_words[j])
-            high_words[j] += high_product(y, near) + y * far + carry
-            low_words[j] = below
-    t, half = plain[0], np.uint64(1 << 63)
-    for j in range(n):
-        for lane in range(8):
-            exact = t * high[j, lane]
-            rough = exact + high_product(t, low[j, lane])
-            rounded = rough + half
-            value = high_product(t, high[j, lane]) + np.uint64(rough < exact) + np.uint64(rounded < rough)
-            out[lane, j] = min(value, value - t)  # t itself stands for 0
+    if plain[0] <= _SMALL_T:
+        rounding.round_doubles(c0, modulus, plain[0], low)
+    else:
+        rounding.round_words(c0, fraction, plain[0], high, low)
+    for row in range(0, out.shape[1], 8):
+        transpose(address(low) + 64 * row, 64, address(out) + 8 * row, np.int64(out.strides[0]))
 
 
 @compiled
-def unpack_row(packed, scale, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+def unpack_row(packed: Words, scale: Words, out: Words) -> bool:
     """Unpack polynomials `(parts k, N)` from one packed row; returns whether all residues are canonical."""
     length = 25 * out.shape[1] // 32
     good = True
@@ -177,7 +220,7 @@ def unpack_row(packed, scale, out):  # type: ignore[no-untyped-def]  # noqa: ANN
 
 
 @compiled
-def accumulate_row(packed, scale, sums):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+def accumulate_row(packed: Words, scale: Words, sums: Words) -> bool:
     """Add one packed row to lazy sums `(parts k, N)`; returns whether all residues are canonical.
 
     A lazy sum holds 2^14 - 1 residues below 2^50 before it must be reduced.
@@ -190,7 +233,7 @@ def accumulate_row(packed, scale, sums):  # type: ignore[no-untyped-def]  # noqa
 
 
 @compiled
-def retract_row(packed, sums):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+def retract_row(packed: Words, sums: Words) -> None:
     """Undo `accumulate_row`, whatever it returned."""
     length = 25 * sums.shape[1] // 32
     for i in range(sums.shape[0]):
@@ -198,7 +241,7 @@ def retract_row(packed, sums):  # type: ignore[no-untyped-def]  # noqa: ANN001, 
 
 
 @compiled
-def reduce_and_pack(sums, scale, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+def reduce_and_pack(sums: Words, scale: Words, out: Words) -> None:
     """Reduce lazy sums `(parts k, N)` in place and pack them into one row."""
     length = 25 * sums.shape[1] // 32
     for i in range(sums.shape[0]):
@@ -207,7 +250,7 @@ def reduce_and_pack(sums, scale, out):  # type: ignore[no-untyped-def]  # noqa: 
 
 
 @compiled
-def pack_block(block, out, start):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+def pack_block(block: Words, out: Words, start: int) -> None:
     """Pack one part `(k, N, 8)` into rows from word `start`."""
     length = 25 * block.shape[1] // 32
     for i in range(block.shape[0]):
@@ -215,7 +258,17 @@ def pack_block(block, out, start):  # type: ignore[no-untyped-def]  # noqa: ANN0
 
 
 @compiled
-def multiply_block(c0, c1, message, plain, scale, modulus, forward, work, ifma):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+def multiply_block(
+    c0: Words,
+    c1: Words,
+    message: Words,
+    plain: Words,
+    scale: Words,
+    modulus: Words,
+    forward: Words,
+    work: Words,
+    ifma: bool,
+) -> None:
     """Multiply ciphertexts `(k, N, 8)` in place by the plaintext polynomials of a message, coefficients centred.
 
     `work` is `(1, N, 8)`.
@@ -228,7 +281,19 @@ def multiply_block(c0, c1, message, plain, scale, modulus, forward, work, ifma):
 
 
 @compiled
-def cover_block(c0, c1, d0, d1, words, width, scale, modulus, forward, work, ifma):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+def cover_block(
+    c0: Words,
+    c1: Words,
+    d0: Words,
+    d1: Words,
+    words: Words,
+    width: int,
+    scale: Words,
+    modulus: Words,
+    forward: Words,
+    work: Words,
+    ifma: bool,
+) -> None:
     """Add fresh ciphertexts `d` to ciphertexts `c` in place, and flooding noise of a width to c0 (none if 0).
 
     All `(k, N, 8)`; `words` has 16 N entries if the width is positive; `work` is `(1, N, 8)`.

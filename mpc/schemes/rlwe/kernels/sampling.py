@@ -4,10 +4,13 @@ Arrays are uint64. Blocks have shape `(N, 8)`, messages `(8, N)`. Except for `un
 branches on a value or uses one as an index.
 """
 
-import numpy as np
-from numba import njit
+# ruff: noqa: FBT001 - compiled functions take their flags by position
 
-from mpc.schemes.rlwe.kernels.words import high_product, ones
+import numpy as np
+from numpy.typing import NDArray
+
+from mpc.schemes.rlwe.kernels.compiled import inlined
+from mpc.schemes.rlwe.kernels.words import address, high_product, ones, transpose
 
 __all__ = [
     "add_message",
@@ -22,25 +25,36 @@ __all__ = [
     "uniform_lanes",
 ]
 
+Words = NDArray[np.uint64]
+
 _21_BITS = np.uint64((1 << 21) - 1)
 _50_BITS = np.uint64((1 << 50) - 1)
 _62_BITS = np.uint64((1 << 62) - 1)
 _ONE = np.uint64(1)
-_SHIFT_21, _SHIFT_62 = np.uint64(21), np.uint64(62)
+_SHIFT_21, _SHIFT_42, _SHIFT_62 = np.uint64(21), np.uint64(42), np.uint64(62)
 
 
-@njit(nogil=True)
-def errors(words, q, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
-    """Centred binomial residues: of each word, the ones in 21 bits less the ones in the next 21. Variance 10.5."""
+@inlined
+def errors(words: Words, q: np.uint64, out: Words) -> None:
+    """Centred binomial residues: the ones in 21 uniform bits less the ones in 21 others. Variance 10.5.
+
+    Two words make three: the lower 42 bits of each, and bits 42 to 62 of one against those of the other. The block of
+    F = 8 N residues takes `error_words(F)` words; numbers i, T + i and 2 T + i come from words i and T + i, with
+    T = ceil(F / 3).
+    """
     flat = out.reshape(-1)
-    for i in range(flat.size):
+    third = (flat.size + 2) // 3
+    for i in range(2 * third):
         w = words[i]
         e = ones(w & _21_BITS) - ones((w >> _SHIFT_21) & _21_BITS)
         flat[i] = min(e, e + q)  # a negative e is huge as an unsigned word, and e + q wraps to the residue
+    for i in range(flat.size - 2 * third):
+        e = ones((words[i] >> _SHIFT_42) & _21_BITS) - ones((words[third + i] >> _SHIFT_42) & _21_BITS)
+        flat[2 * third + i] = min(e, e + q)
 
 
-@njit(nogil=True)
-def ternary(words, q, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+@inlined
+def ternary(words: Words, q: np.uint64, out: Words) -> None:
     """Residues of -1, 0 and 1: four ternary digits of the fraction that 62 bits of each word are.
 
     Each group of four is within 81 / 2^63 of uniform in statistical distance. `words` is a quarter of the block.
@@ -56,17 +70,17 @@ def ternary(words, q, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN
             flat[digit * quarter + i] = min(value, value + q)
 
 
-@njit(nogil=True)
-def key_secret(words, q, out, lane):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+@inlined
+def key_secret(words: Words, q: np.uint64, out: Words, lane: int) -> None:
     """One ternary digit per word, each within 2^-63 of uniform, as residues in one lane of a block."""
     for i in range(out.shape[0]):
         value = high_product(words[i], np.uint64(3)) - _ONE
         out[i, lane] = min(value, value + q)
 
 
-@njit(nogil=True)
-def uniform(words, q, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
-    """Exactly uniform residues `(N,)`: the first N words whose lower 50 bits are below q; False if there are not so many.
+@inlined
+def uniform(words: Words, q: np.uint64, out: Words) -> bool:
+    """Exactly uniform residues `(N,)`: the first N words whose lower 50 bits are below q; False if these are too few.
 
     The words are public: this one may branch.
     """
@@ -81,31 +95,40 @@ def uniform(words, q, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN
     return False
 
 
-@njit(nogil=True)
-def uniform_lanes(words, q, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
-    """The same for the eight lanes of a block from words `(8, M)`, 32 rows at a time to stay in the nearest cache."""
-    position = np.zeros(8, dtype=np.int64)
-    limit = words.shape[1]
-    for tile in range(0, out.shape[0], 32):
+@inlined
+def uniform_lanes(words: Words, q: np.uint64, out: Words) -> bool:
+    """The same for the eight lanes of a block from words `(8, M)`, eight rows at a time."""
+    position, limit = np.zeros(8, dtype=np.int64), words.shape[1]
+    tile = np.empty((8, 8), dtype=np.uint64)
+    for row in range(0, out.shape[0], 8):
         for lane in range(8):
             place = position[lane]
-            if place + 32 > limit:
+            if place + 8 > limit:
                 return False
-            for row in range(tile, tile + 32):
+            largest = np.uint64(0)
+            for x in range(8):
+                value = words[lane, place + x] & _50_BITS
+                tile[lane, x] = value
+                largest = max(largest, value)
+            if largest < q:
+                position[lane] = place + 8
+                continue
+            have = 0
+            while have < 8 and place < limit:
                 value = words[lane, place] & _50_BITS
                 place += 1
-                while value >= q and place < limit:
-                    value = words[lane, place] & _50_BITS
-                    place += 1
-                if value >= q:
-                    return False
-                out[row, lane] = value
+                if value < q:
+                    tile[lane, have] = value
+                    have += 1
+            if have < 8:
+                return False
             position[lane] = place
+        transpose(address(tile), 64, address(out) + 64 * row, 64)
     return True
 
 
-@njit(nogil=True)
-def add_message(message, plain, scale, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+@inlined
+def add_message(message: Words, plain: Words, scale: Words, out: Words) -> None:
     """Add `floor(q m / t)` modulo q_i to a block: with s = q m mod t it is -s / t modulo q_i.
 
     `plain` is `(t, q mod t, its 64-bit quotient, whether q mod t is 1)` and `scale` is `(q_i, -1 / t, its quotient)`
@@ -113,20 +136,28 @@ def add_message(message, plain, scale, out):  # type: ignore[no-untyped-def]  # 
     """
     t, step, step_quotient = plain[0], plain[1], plain[2]
     q, by_t, by_t_quotient = scale[0], scale[1], scale[2]
-    single = plain[3] == _ONE
-    for j in range(out.shape[0]):
-        for lane in range(8):
-            s = message[lane, j]
+    single, exact = plain[3] == _ONE, by_t * t == q - _ONE  # one prime, and q = t Delta + 1: no reduction
+    flat, tile, stride = out.reshape(-1), np.empty(64, dtype=np.uint64), np.int64(message.strides[0])
+    for row in range(0, out.shape[0], 8):
+        transpose(address(message) + 8 * row, stride, address(tile), 64)
+        base = 8 * row
+        if exact:
+            for x in range(64):
+                v = tile[x] * by_t + flat[base + x]
+                flat[base + x] = min(v, v - q)
+            continue
+        for x in range(64):
+            s = tile[x]
             if not single:
                 s = s * step - high_product(s, step_quotient) * t
                 s = min(s, s - t)
             v = s * by_t - high_product(s, by_t_quotient) * q
-            v = min(v, v - q) + out[j, lane]
-            out[j, lane] = min(v, v - q)
+            v = min(v, v - q) + flat[base + x]
+            flat[base + x] = min(v, v - q)
 
 
-@njit(nogil=True)
-def lift(message, t, scale, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+@inlined
+def lift(message: Words, t: np.uint64, scale: Words, out: Words) -> None:
     """A plaintext polynomial `(8, N)` with centred coefficients, as residues of a block."""
     q, inverse = scale[0], scale[3]
     wrap = t - high_product(t, inverse) * q
@@ -141,8 +172,8 @@ def lift(message, t, scale, out):  # type: ignore[no-untyped-def]  # noqa: ANN00
             out[j, lane] = min(value, value + q)
 
 
-@njit(nogil=True)
-def flooding(words, bits, scale, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+@inlined
+def flooding(words: Words, bits: int, scale: Words, out: Words) -> None:
     """Residues of integers uniform in [-2^bits, 2^bits), bits below 127; words 2 i and 2 i + 1 make number i."""
     q, inverse, wrap, wrap_quotient = scale[0], scale[3], scale[4], scale[5]
     width = bits + 1
@@ -161,8 +192,8 @@ def flooding(words, bits, scale, out):  # type: ignore[no-untyped-def]  # noqa: 
         flat[i] = min(value, value - q)
 
 
-@njit(nogil=True)
-def multipliers_of(values, modulus, out, ifma):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+@inlined
+def multipliers_of(values: Words, modulus: Words, out: Words, ifma: bool) -> None:
     """Multipliers `(N, 2)` of secret residues `(N,)`: what `mpc.schemes.rlwe.ring.multipliers` gives for public ones.
 
     IFMA: the quotient floor(2^52 w / q) from floor(2^113 / q), at most two short, then corrected. Portable: w centred
@@ -183,8 +214,8 @@ def multipliers_of(values, modulus, out, ifma):  # type: ignore[no-untyped-def] 
             real_out[i, 0], real_out[i, 1] = centred, centred * reals[1]
 
 
-@njit(nogil=True)
-def add_residues(block, other, q):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+@inlined
+def add_residues(block: Words, other: Words, q: np.uint64) -> None:
     """Add canonical residues to canonical residues, in place."""
     flat, addend = block.reshape(-1), other.reshape(-1)
     for i in range(flat.size):

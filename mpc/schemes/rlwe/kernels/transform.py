@@ -10,18 +10,25 @@ All arrays are C-contiguous uint64. Tables and modulus blocks are made by `mpc.s
 which the flag `ifma` selects at run time.
 """
 
+# ruff: noqa: FBT001 - compiled functions take their flags by position
+
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
+from numpy.typing import NDArray
 
+from mpc.schemes.rlwe.kernels.compiled import inlined
 from mpc.schemes.rlwe.kernels.host import host_has_ifma
 from mpc.schemes.rlwe.kernels.rows import I64, Floating, Ifma, Rows
+from mpc.schemes.rlwe.kernels.words import address
 
-__all__ = ["address", "forward", "inverse", "multiply", "multiply_add"]
+__all__ = ["forward", "inverse", "multiply", "multiply_add"]
+
+Words = NDArray[np.uint64]
 
 _ROW = 64
 
@@ -35,16 +42,8 @@ def _operation(arithmetic: type[Rows], emit: Emit) -> Any:
     dispatcher never calls them there, and LLVM could not select their instructions.
     """
 
-    @intrinsic
-    def operation(  # type: ignore[no-untyped-def]
-        _typing,
-        x,
-        stride,
-        rows,
-        first,
-        second,
-        modulus,  # noqa: ANN001
-    ):  # noqa: ANN202
+    @intrinsic  # type: ignore[untyped-decorator]
+    def operation(_typing: Any, x: Any, stride: Any, rows: Any, first: Any, second: Any, modulus: Any) -> Any:  # noqa: ARG001
         signature = types.void(*[types.int64] * 6)
 
         def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
@@ -184,8 +183,8 @@ def _make_forward(arithmetic: type[Rows]) -> Any:
     fresh = _operation(arithmetic, _emit_forward_four_refreshed)
     floating = arithmetic is Floating
 
-    @njit(nogil=True)
-    def run(x, n, table, modulus):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    @inlined
+    def run(x: int, n: int, table: int, modulus: int) -> None:
         rows, blocks, level, size = n, 1, 0, n
         if floating:
             enter(x, 0, n, 0, 0, modulus)
@@ -223,8 +222,8 @@ def _make_inverse(arithmetic: type[Rows]) -> Any:
     two, four = _operation(arithmetic, _emit_inverse_two), _operation(arithmetic, _emit_inverse_four)
     floating = arithmetic is Floating
 
-    @njit(nogil=True)
-    def run(x, n, table, modulus, factor):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    @inlined
+    def run(x: int, n: int, table: int, modulus: int, factor: int) -> None:
         for block in range(n >> 8):
             base, part, parts = x + block * 256 * 64, 4, 64
             if floating:
@@ -254,14 +253,8 @@ _multiply_add_floating = _operation(Floating, _emit_multiply_add)
 _multiply_ifma, _multiply_floating = _operation(Ifma, _emit_multiply), _operation(Floating, _emit_multiply)
 
 
-@njit(nogil=True)
-def address(array):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
-    """Where an array's first element lies."""
-    return np.int64(array.ctypes.data)
-
-
-@njit(nogil=True)
-def forward(a, table, modulus, ifma):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+@inlined
+def forward(a: Words, table: Words, modulus: Words, ifma: bool) -> None:
     """Transform `a`, shape `(N, 8)`, in place; canonical residues in and out."""
     n = a.shape[0]
     if ifma:
@@ -270,8 +263,8 @@ def forward(a, table, modulus, ifma):  # type: ignore[no-untyped-def]  # noqa: A
         _forward_floating(address(a), n, address(table), address(modulus))
 
 
-@njit(nogil=True)
-def inverse(a, table, modulus, factor, ifma):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+@inlined
+def inverse(a: Words, table: Words, modulus: Words, factor: Words, ifma: bool) -> None:
     """Transform `a` back in place and multiply by the constant of `factor`, shape `(2,)`; canonical in and out."""
     n = a.shape[0]
     if ifma:
@@ -280,8 +273,8 @@ def inverse(a, table, modulus, factor, ifma):  # type: ignore[no-untyped-def]  #
         _inverse_floating(address(a), n, address(table), address(modulus), address(factor))
 
 
-@njit(nogil=True)
-def multiply_add(x, multipliers, addend, out, modulus, ifma):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+@inlined
+def multiply_add(x: Words, multipliers: Words, addend: Words, out: Words, modulus: Words, ifma: bool) -> None:
     """`out = x w + addend`, rows of `(N, 8)` by multipliers `(N, 2)`; canonical in and out; `out` may be an input."""
     n, source, w = x.shape[0], address(x), address(multipliers)
     if ifma:
@@ -290,8 +283,8 @@ def multiply_add(x, multipliers, addend, out, modulus, ifma):  # type: ignore[no
         _multiply_add_floating(source, address(addend), n, w, address(out), address(modulus))
 
 
-@njit(nogil=True)
-def multiply(x, y, out, modulus, ifma):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+@inlined
+def multiply(x: Words, y: Words, out: Words, modulus: Words, ifma: bool) -> None:
     """`out = x y`, value by value, all `(N, 8)`; canonical in and out; `out` may be an input."""
     if ifma:
         _multiply_ifma(address(x), 0, x.shape[0], address(y), address(out), address(modulus))

@@ -1,0 +1,100 @@
+"""Encryption to a public key, and the reading of such keys."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpc.entropy import Entropy, Keystream, SystemEntropy
+from mpc.errors import WireError
+from mpc.keys.public import PublicKey
+from mpc.params.base import ParameterSet
+from mpc.params.catalogue import parameter_set
+from mpc.schemes.base import Slots, check_slots
+from mpc.schemes.rlwe.blocks import DEFAULT, Execution, block_of, expand_seeds, for_blocks, release
+from mpc.schemes.rlwe.kernels import pipeline
+from mpc.schemes.rlwe.noise import bounds
+from mpc.schemes.rlwe.ring import LANES, Ring, error_words
+from mpc.schemes.rlwe.wire import Kind, encode, parse_key, wire_format
+
+__all__ = ["PublicEncryptor", "expand_key_seed", "read_public_key"]
+
+Words = NDArray[np.uint64]
+
+
+def read_public_key(constants: Ring, data: bytes) -> tuple[Words, Words]:
+    """Both halves of a key in evaluation form, `(k, N)` each.
+
+    Raises:
+        WireError: As `validate_public_key`.
+    """
+    kernels = pipeline()
+    seed, packed = parse_key(data, constants.parameters)
+    p0 = np.empty((constants.primes, constants.degree), dtype=np.uint64)
+    if not kernels.unpack_row(packed, constants.scale, p0):
+        raise WireError("a residue of a public key is not below its modulus")
+    if not p0.any(axis=1).all():
+        raise WireError("a public key is zero")
+    return p0, expand_key_seed(constants, seed)
+
+
+def expand_key_seed(constants: Ring, seed: bytes) -> Words:
+    """The uniform half of a public key, `(k, N)` (`WireError` if the seed gives too few residues)."""
+    words = np.empty((1, constants.primes * wire_format(constants.parameters).region_words), dtype=np.uint64)
+    expand_seeds([(seed, 0)], words)
+    p1 = np.empty((constants.primes, constants.degree), dtype=np.uint64)
+    if not pipeline().expand_row(words[0], constants.scale, p1):
+        raise WireError("a seed gives too few residues")
+    return p1
+
+
+class PublicEncryptor:
+    """Encrypts to a public key: `c = (p0 u + e0 + floor(q m / t), p1 u + e1)`, u ternary, errors centred binomial.
+
+    Reveals: to everyone, the number of ciphertexts; nothing of the slots to anyone without the secret key (RLWE).
+    """
+
+    def __init__(
+        self, public_key: PublicKey, *, execution: Execution = DEFAULT, entropy: Entropy | None = None
+    ) -> None:
+        self._parameters = parameter_set(public_key.parameter_set)
+        self._ring = execution.ring(self._parameters)
+        self._execution = execution
+        self._entropy = entropy or SystemEntropy()
+        kernels = pipeline()
+        halves = []
+        for half in read_public_key(self._ring, public_key.data):
+            table = np.empty((*half.shape, 2), dtype=np.uint64)
+            kernels.make_multipliers(half, self._ring.modulus, table, negate=False, ifma=self._ring.ifma)
+            halves.append(table)
+        self._p0, self._p1 = halves
+
+    @property
+    def parameters(self) -> ParameterSet:
+        """The parameter set of the key."""
+        return self._parameters
+
+    def encrypt(self, slots: Slots) -> list[bytes]:
+        """Encrypt rows of residues, one ciphertext a row."""
+        check_slots(slots, self._parameters)
+        count = slots.shape[0]
+        out: list[bytes] = [b""] * count
+        if not count:
+            return out
+        stream = Keystream(self._entropy.token(32))
+        for_blocks(-(-count // LANES), self._execution, lambda blocks: self._encrypt(slots, stream, blocks, out))
+        return out
+
+    def _encrypt(self, slots: Slots, stream: Keystream, blocks: range, out: list[bytes]) -> None:
+        constants, kernels = self._ring, pipeline()
+        n, noise = constants.degree, bounds(self._parameters).fresh_public
+        words = np.empty(2 * error_words(LANES * n) + 2 * n, dtype=np.uint64)
+        work = np.empty((3, n, LANES), dtype=np.uint64)
+        packed = np.empty((LANES, 2 * constants.primes * n * 25 // 32), dtype=np.uint64)
+        for block in blocks:
+            stream.fill(block * words.size, words)
+            kernels.encrypt_public(
+                block_of(slots, block), words, self._p0, self._p1, constants.plain, constants.scale,
+                constants.modulus, constants.forward, work, packed, constants.ifma,
+            )  # fmt: skip
+            for row in range(LANES * block, min(LANES * (block + 1), slots.shape[0])):
+                out[row] = encode(self._parameters, Kind.PUBLIC, packed[row - LANES * block], noise=noise)
+        release(words, work)
