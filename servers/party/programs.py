@@ -36,8 +36,14 @@ def preload() -> None:
     pa.array([1])
 
 
-def build(task: Task, checkpoints: Checkpoints) -> tuple[Source, Program[tuple[Note, ...]]]:
+def build(task: Task, checkpoints: Checkpoints, *, confined: bool) -> tuple[Source, Program[tuple[Note, ...]]]:
     """Open the source of the task's table, pin its data, and make the program.
+
+    Args:
+        task: The job.
+        checkpoints: Where a training keeps its states.
+        confined: Whether this process gives up everything that its configuration does not declare; always, except in
+            simulations that hold several parties in one process.
 
     Raises:
         SourceError: No source holds the table, or it cannot be read.
@@ -47,21 +53,22 @@ def build(task: Task, checkpoints: Checkpoints) -> tuple[Source, Program[tuple[N
         plan = compile_query(task.body, task.dictionary)
         if plan.digest != task.plan_digest:
             raise ProtocolError("", reason="the text compiles to another plan here than the analyst signed")
-        source = _open(task, plan.table)
+        source = _open(task, plan.table, confined=confined)
         return source, _query(task, plan, source)
     from servers.party.training import training
 
     table, make = training(task)
-    source = _open(task, table)
+    source = _open(task, table, confined=confined)
     return source, make(source, checkpoints)
 
 
-def _open(task: Task, table: str) -> Source:
+def _open(task: Task, table: str, *, confined: bool) -> Source:
     folded = table.lower()
     found = next((s for s in task.sources.values() if any(t.lower() == folded for t in s.tables)), None)
     if found is None:
         raise SourceError("no source holds it", table=table)
-    _confine(task.sources, Path(task.checkpoints).parent)
+    if confined:
+        _confine(task.sources, Path(task.checkpoints).parent)
     source = open_source(_typed(found, task), task.limits, cache=_DIGESTS)
     source.snapshot()
     return source

@@ -105,7 +105,7 @@ class Session:
     _finished: bool = field(default=False, init=False)
 
     @classmethod
-    def open(cls, task: Task) -> "Session":
+    def open(cls, task: Task, *, confined: bool = True) -> "Session":
         """Compile the job's text again, refuse another plan than the analyst signed, and pin the data.
 
         Raises:
@@ -114,7 +114,7 @@ class Session:
         from servers.party.programs import build
 
         checkpoints = Checkpoints(Path(task.checkpoints))
-        source, program = build(task, checkpoints)
+        source, program = build(task, checkpoints, confined=confined)
         return cls(task=task, program=program, source=source, checkpoints=checkpoints)
 
     def advance(self) -> Asked:
