@@ -46,19 +46,25 @@ class Evaluator:
         return self._parameters
 
     def multiply_plain(
-        self, ciphertexts: Sequence[bytes], slots: Slots, *, coefficient_bound: int | None = None
+        self,
+        ciphertexts: Sequence[bytes],
+        slots: Slots,
+        *,
+        coefficient_bound: int | None = None,
+        terms: int | None = None,
     ) -> list[bytes]:
         """Multiply row by row, as polynomials modulo X^N + 1 and t; coefficients above t / 2 count as negative.
 
         Args:
             ciphertexts: One per row.
             slots: Plaintext polynomials, `(n, N)`.
-            coefficient_bound: Public bound on the absolute value of every (centred) coefficient; None means t / 2. The
-                noise that the result states follows from it, not from the coefficients, and so tells nothing of them.
+            coefficient_bound: Public bound on the absolute value of every (centred) coefficient; None means t / 2.
+            terms: Public bound on the number of non-zero coefficients of a row; None means N. The noise that the result
+                states follows from the two bounds, not from the coefficients, and so tells nothing of them.
 
         Raises:
             WireError: A ciphertext breaks the format.
-            RangeError: A coefficient exceeds its bound.
+            RangeError: A coefficient or a row exceeds its bound.
             ParameterError: The result could not be decrypted for all plaintexts within the bound.
         """
         check_slots(slots, self._parameters)
@@ -69,7 +75,9 @@ class Evaluator:
             raise ParameterError("a coefficient bound lies between 1 and t / 2")
         if bound < t // 2 and bool(((slots > np.uint64(bound)) & (slots < np.uint64(t - bound))).any()):
             raise RangeError("a coefficient of a plaintext exceeds its bound")
-        noise = [self._decryptable(product_noise(self._parameters, one.noise, bound)) for one in batch]
+        if terms is not None and slots.size and int(np.count_nonzero(slots, axis=1).max()) > terms:
+            raise RangeError("a plaintext has more terms than its bound")
+        noise = [self._decryptable(product_noise(self._parameters, one.noise, bound, terms)) for one in batch]
         constants, kernels = self._ring, pipeline()
 
         def step(block: int, reader: BlockReader) -> None:

@@ -14,7 +14,7 @@ coefficient, in the order of `mpc.schemes.rlwe.kernels.packing`.
 
 The other polynomial of a seeded object is drawn from AES-256 in counter mode under the seed: for prime i of index x,
 the words from `(x k + i) M` are read in order, and the first N whose lower 50 bits are below the prime are its values;
-M is `Format.region_words`. Fewer than N acceptable words in a region are an error (an encryptor then takes another seed).
+M is `Format.region_words`. A region with fewer than N such words is an error (an encryptor then takes another seed).
 
 A peer's bytes are only ever sliced, viewed as integers and compared; no library but numpy and our kernels sees them.
 """
