@@ -115,8 +115,22 @@ class Decryptor(Protocol):
 class MultipliesPlain(Protocol):
     """Multiplies a ciphertext by a plaintext the evaluator knows."""
 
-    def multiply_plain(self, ciphertexts: Sequence[bytes], slots: Slots) -> list[bytes]:
-        """Multiply row by row (slot-wise where the packing batches, as polynomials in coefficient packing)."""
+    def multiply_plain(
+        self,
+        ciphertexts: Sequence[bytes],
+        slots: Slots,
+        *,
+        coefficient_bound: int | None = None,
+        terms: int | None = None,
+    ) -> list[bytes]:
+        """Multiply row by row (slot-wise where the packing batches, as polynomials in coefficient packing).
+
+        Args:
+            ciphertexts: One per row.
+            slots: Plaintexts, shape `(n, slots)`; residues above half the modulus count as negative.
+            coefficient_bound: Public bound on every absolute value; None means half the modulus.
+            terms: Public bound on the number of non-zero slots of a row; None means all.
+        """
         ...
 
 
@@ -124,8 +138,10 @@ class MultipliesPlain(Protocol):
 class Floods(Protocol):
     """Covers the noise of ciphertexts whose noise would tell what was computed."""
 
-    def flood(self, ciphertexts: Sequence[bytes], public_key: PublicKey, *, flooding_bits: int) -> list[bytes]:
-        """Add a fresh encryption of zero and uniform noise `2**flooding_bits` times the bound on the present noise."""
+    def flood(
+        self, ciphertexts: Sequence[bytes], public_key: PublicKey, *, flooding_bits: int, cover: Slots | None = None
+    ) -> list[bytes]:
+        """Add a fresh encryption of `cover` (or of zero) and noise `2**flooding_bits` times the bound on the present one."""
         ...
 
 

@@ -6,15 +6,15 @@ Each scheme is imported when it is first used, so that using one loads no other.
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Protocol
 
 from mpc.errors import ParameterError
 from mpc.keys.public import PublicKey
 from mpc.params.base import ParameterSet, SchemeId
 from mpc.params.catalogue import parameter_set
-from mpc.schemes.base import Ability, Adder, Encryptor
+from mpc.schemes.base import Ability, Adder, Encryptor, Floods, MultipliesPlain
 
-__all__ = ["abilities", "adder", "encryptor", "validate_public_key"]
+__all__ = ["Evaluator", "abilities", "adder", "encryptor", "evaluator", "validate_public_key"]
 
 _ABILITIES: Final[Mapping[SchemeId, frozenset[Ability]]] = MappingProxyType(
     {
@@ -26,6 +26,10 @@ _ABILITIES: Final[Mapping[SchemeId, frozenset[Ability]]] = MappingProxyType(
         ),
     }
 )
+
+
+class Evaluator(MultipliesPlain, Floods, Protocol):
+    """Multiplies by plaintexts and covers what that leaves in the noise."""
 
 
 def abilities(scheme: SchemeId) -> frozenset[Ability]:
@@ -100,6 +104,21 @@ def adder(parameters: ParameterSet, public_key: PublicKey | None = None) -> Adde
             return rlwe.adder(parameters)
         case _:
             raise _not_offered(parameters.scheme)
+
+
+def evaluator(parameters: ParameterSet) -> Evaluator:
+    """What multiplies by plaintexts and floods.
+
+    Raises:
+        ParameterError: The scheme does not declare these abilities.
+    """
+    match parameters.scheme:
+        case SchemeId.RLWE:
+            from mpc.schemes.rlwe import public as rlwe
+
+            return rlwe.evaluator(parameters)
+        case _:
+            raise ParameterError(f"{parameters.scheme} does not multiply by plaintexts")
 
 
 def validate_public_key(parameters: ParameterSet, data: bytes) -> PublicKey:

@@ -234,6 +234,43 @@ def inputs_are_not_changed(subject: Subject) -> None:
     expect(np.array_equal(rows, before) and batch == copies, "arguments are left alone")
 
 
+def plain_products_are_exact(subject: Subject) -> None:
+    """A product with X - X^(N-1) is exact modulo X^N + 1; one without room for its noise is refused, not wrong."""
+    parameters = subject.parameters
+    rows = subject.uniform(2)
+    batch, evaluator = subject.encryptor.encrypt(rows), public.evaluator(parameters)
+    factor = subject.constant(0)
+    factor[0, 1], factor[0, -1] = 1, parameters.plain_modulus - 1
+    products = evaluator.multiply_plain(batch, np.repeat(factor, 2, axis=0), coefficient_bound=1, terms=2)
+    shifted, wrapped = (np.roll(rows, places, axis=1).astype(object) for places in (1, -1))
+    shifted[:, 0] *= -1
+    wrapped[:, :-1] *= -1  # X^(N-1) sends slot j > 0 to j - 1 with a changed sign, slot 0 to the last without
+    expected = (shifted - wrapped) % parameters.plain_modulus
+    expect(np.array_equal(subject.open(products).astype(object), expected), "products of polynomials")
+    try:
+        products = evaluator.multiply_plain(batch, subject.uniform(2, start=5))
+    except ParameterError:
+        return
+    expect(subject.open(products).shape == rows.shape, "a product that is not refused opens")
+
+
+def flooding_keeps_the_plaintext(subject: Subject) -> None:
+    """Flooding changes the ciphertext and not what it opens to; where there is no room, it is refused."""
+    rows = subject.uniform(2)
+    batch, evaluator = subject.encryptor.encrypt(rows), public.evaluator(subject.parameters)
+    flooded = 0
+    for flooding_bits in (1, 40, 126):
+        try:
+            covered = evaluator.flood(batch, subject.public_key, flooding_bits=flooding_bits)
+        except ParameterError:
+            continue
+        flooded += 1
+        same = np.frombuffer(covered[0], dtype=np.uint8) == np.frombuffer(batch[0], dtype=np.uint8)
+        expect(np.mean(same) < 0.1, "a flooded ciphertext is a fresh one")
+        expect(np.array_equal(subject.open(covered), rows), f"{flooding_bits} bits of flooding keep the plaintext")
+    expect(flooded > 0, "some flooding fits")
+
+
 CHECKS: Final[tuple[Check, ...]] = (
     Check(run=parameters_reach_their_level),
     Check(run=objects_have_their_protocols),
@@ -251,6 +288,8 @@ CHECKS: Final[tuple[Check, ...]] = (
     Check(run=encryptions_of_one_value_differ),
     Check(run=another_key_opens_nothing),
     Check(run=inputs_are_not_changed),
+    Check(run=plain_products_are_exact, needs=Ability.MULTIPLIES_PLAIN),
+    Check(run=flooding_keeps_the_plaintext, needs=Ability.FLOODS),
     Check(run=hostile.wrong_ciphertext_lengths_are_refused),
     Check(run=hostile.wrong_ciphertext_headers_are_refused),
     Check(run=hostile.other_objects_are_refused),
