@@ -52,7 +52,8 @@ _SYSTEM_FILES = (
     "/dev/urandom",
     "/etc/ld.so.cache",
     "/etc/localtime",
-    "/etc/ssl",
+    "/etc/ssl/certs",
+    "/etc/ssl/openssl.cnf",
     "/lib",
     "/lib64",
     "/proc/cpuinfo",
@@ -140,8 +141,7 @@ def confine(*, readable: Iterable[Path], writable: Iterable[Path] = (), network:
         return ()
     missing: list[str] = []
     system = (*_SYSTEM_FILES, *(_NETWORK_FILES if network else ()))
-    own = (Path(p).resolve() for p in (*sys.path, sys.prefix, sys.base_prefix, sysconfig.get_path("stdlib")) if p)
-    allowed = {*(Path(p) for p in system), *own, *read} - _too_broad()
+    allowed = {*(Path(p) for p in system), *_python(), *read}
     try:
         kernel_locks.confine_files(sorted(allowed), sorted({*write, *_caches()}), network=network)
     except OSError:
@@ -156,9 +156,22 @@ def confine(*, readable: Iterable[Path], writable: Iterable[Path] = (), network:
     return tuple(missing)
 
 
-def _too_broad() -> set[Path]:
-    """Folders that would open everything if they came in by way of an interpreter's prefix."""
-    return {Path("/"), Path("/usr"), Path("/home"), Path.home()}
+def _python() -> set[Path]:
+    """Where the interpreter and installed libraries lie, and our own two packages.
+
+    Not the working directory, which `python -m` puts first on the path: a node is often started in its room's folder,
+    beside its keys. Nor folders that would open everything by being some interpreter's prefix.
+    """
+    import mpc
+    import servers
+
+    packages = {Path(place).resolve() for package in (mpc, servers) for place in package.__path__}
+    around = {package.parent for package in packages}
+    places = (*sys.path, sys.prefix, sys.base_prefix, sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"))
+    broad = {Path("/"), Path("/usr"), Path("/home"), Path.cwd(), Path(os.environ.get("HOME", "/")).resolve()}
+    installed = {path for path in (Path(p).resolve() for p in places if p) if "site-packages" in path.parts}
+    others = {Path(p).resolve() for p in places if p} - around
+    return packages | installed | (others - broad)
 
 
 def _caches() -> Iterable[Path]:

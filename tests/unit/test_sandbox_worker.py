@@ -170,6 +170,28 @@ def test_a_confined_worker_reads_its_data_and_nothing_else(tmp_path, network):
         assert shown["signal"] == "EPERM"
 
 
+@linux
+def test_the_folder_in_which_the_node_was_started_stays_closed(tmp_path):
+    (tmp_path / "identity.key").write_text("key")
+    shown = inside(f"""
+        import json, os, sys
+        os.chdir({str(tmp_path)!r})
+        sys.path.insert(0, os.getcwd())  # as `python -m` does
+        from servers.party import sandbox
+        missing = sandbox.confine(readable=[])
+        import mpc.plan, sqlglot, scipy.sparse  # imports of installed libraries and of our own parts still work
+        try:
+            shown = open("identity.key").read()
+        except PermissionError:
+            shown = "refused"
+        print(json.dumps([missing, shown]))
+    """)
+    if "Landlock" in shown[0]:
+        pytest.skip("this kernel has no Landlock")
+
+    assert shown[1] == "refused"
+
+
 def test_a_process_is_confined_once():
     shown = inside("""
         import json

@@ -15,7 +15,16 @@ import pytest
 
 from mpc.errors import ConfigurationError, MpcError, PlanError, RangeError, SourceError
 from mpc.keys.dictionary import ColumnKind
-from servers.party.sources import DigestCache, Limits, SourceSpec, TableSpec, file_url, open_source, resolve_url
+from servers.party.sources import (
+    DigestCache,
+    Limits,
+    SourceSpec,
+    TableSpec,
+    file_url,
+    open_source,
+    resolve_url,
+    resolved,
+)
 
 UTC = dt.UTC
 
@@ -334,3 +343,6 @@ def test_addresses_come_from_the_environment_or_a_secret_file(tmp_path):
     assert resolve_url(f"file:{tmp_path / 'secret'}") == "duckdb:/data/x.duckdb"
     assert resolve_url("env:URL", {"URL": "sqlite:/x"}) == "sqlite:/x"
     assert resolve_url("parquet:/x") == "parquet:/x"
+    spec = resolved(SourceSpec(url="env:URL", tables={}), {"URL": "postgresql://u:hunter2@h/d"})
+    assert spec.url == "postgresql://u:hunter2@h/d"
+    assert "hunter2" not in repr(spec)

@@ -15,7 +15,7 @@ from servers.party.sources.base import (
 )
 from servers.party.sources.digests import DigestCache, FileKey
 from servers.party.sources.opening import needs_network, open_source, readable_paths
-from servers.party.sources.spec import Limits, SourceSpec, TableSpec, file_url, resolve_url
+from servers.party.sources.spec import Limits, SourceSpec, TableSpec, file_url, resolve_url, resolved
 
 __all__ = [
     "BATCH_ROWS",
@@ -36,4 +36,5 @@ __all__ = [
     "open_source",
     "readable_paths",
     "resolve_url",
+    "resolved",
 ]

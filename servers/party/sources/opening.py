@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 from mpc.errors import ConfigurationError
 from servers.party.sources.base import Source
@@ -57,7 +58,10 @@ def needs_network(spec: SourceSpec, environment: Mapping[str, str] | None = None
 
 def readable_paths(spec: SourceSpec, environment: Mapping[str, str] | None = None) -> tuple[Path, ...]:
     """Files and folders that a worker must be able to read for this source, for `servers.party.sandbox`."""
-    scheme, rest = split_url(resolve_url(spec.url, environment))
+    scheme, rest = split_url(url := resolve_url(spec.url, environment))
+    if scheme in _POSTGRES:
+        given = parse_qs(urlsplit(url).query)
+        return tuple(Path(path) for name in _LIBPQ_FILES for path in given.get(name, ()) if path != "system")
     if scheme not in _FILES | {"sqlite"}:
         return ()
     path = Path(rest)
@@ -65,4 +69,5 @@ def readable_paths(spec: SourceSpec, environment: Mapping[str, str] | None = Non
     return (path, *(file for file in beside if file.exists()))
 
 
+_LIBPQ_FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl", "passfile")
 _BESIDE = {"duckdb": (".wal",), "sqlite": ("-wal", "-shm", "-journal")}

@@ -16,6 +16,7 @@ __all__ = [
     "file_url",
     "quoted",
     "resolve_url",
+    "resolved",
     "split_name",
     "split_url",
     "text_literal",
@@ -65,6 +66,9 @@ class SourceSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     tables: Mapping[str, TableSpec]
 
+    def __repr__(self) -> str:
+        return f"SourceSpec(<address>, tables={sorted(self.tables)})"  # the address may hold a password
+
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """What a worker may use."""
@@ -111,6 +115,11 @@ def resolve_url(reference: str, environment: Mapping[str, str] | None = None) ->
     if not text or len(text) > _MAX_URL_BYTES or "\0" in text:
         raise ConfigurationError("a source's address is empty, too long, or not text")
     return text
+
+
+def resolved(spec: SourceSpec, environment: Mapping[str, str] | None = None) -> SourceSpec:
+    """The specification with its reference followed: a worker has neither the node's environment nor its secrets."""
+    return msgspec.structs.replace(spec, url=resolve_url(spec.url, environment))
 
 
 def split_url(url: str) -> tuple[str, str]:
