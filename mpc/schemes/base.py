@@ -141,7 +141,7 @@ class Floods(Protocol):
     def flood(
         self, ciphertexts: Sequence[bytes], public_key: PublicKey, *, flooding_bits: int, cover: Slots | None = None
     ) -> list[bytes]:
-        """Add a fresh encryption of `cover` (or of zero) and noise `2**flooding_bits` times the bound on the present one."""
+        """Add a fresh encryption of `cover` (or of zero) and noise `2**flooding_bits` times the present bound."""
         ...
 
 
