@@ -5,13 +5,13 @@ secret, the key's error and the uniform half follow; a group's key travels as th
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Final, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mpc.entropy import Entropy, Keystream, SystemEntropy, expand
-from mpc.errors import ParameterError, WireError
+from mpc.errors import KeyAccessError, ParameterError, WireError
 from mpc.keys.public import PublicKey
 from mpc.keys.secret import SecretKey
 from mpc.params.base import ParameterSet
@@ -100,6 +100,9 @@ class SymmetricEncryptor:
         self._entropy = entropy or SystemEntropy()
         self._minus_s = _secret_multipliers(self._ring, secret.material(), negate=True)
 
+    def __reduce__(self) -> NoReturn:
+        raise KeyAccessError("what holds a secret key is not pickled")
+
     @property
     def parameters(self) -> ParameterSet:
         """The parameter set of the key."""
@@ -167,6 +170,9 @@ class RlweDecryptor:
         self._ring = execution.ring(self._parameters)
         self._execution = execution
         self._s = _secret_multipliers(self._ring, secret.open_once(), negate=False)
+
+    def __reduce__(self) -> NoReturn:
+        raise KeyAccessError("what holds a secret key is not pickled")
 
     @property
     def parameters(self) -> ParameterSet:

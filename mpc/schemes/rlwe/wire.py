@@ -20,6 +20,7 @@ A peer's bytes are only ever sliced, viewed as integers and compared; no library
 """
 
 import functools
+import itertools
 import struct
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -108,6 +109,9 @@ class Format:
     limit: int
     """The largest noise that decrypts."""
 
+    uniform_starts: tuple[int, ...]
+    """Where the primes' polynomials of c1 begin in a whole ciphertext, in words."""
+
     region_words: int
     """Words of keystream that one polynomial of one prime may use: N, the mean of rejections, and 16 deviations."""
 
@@ -135,6 +139,7 @@ def _format(set_id: SetId) -> Format:
         },
         fresh={Kind.PUBLIC: limits.fresh_public, Kind.SEEDED: limits.fresh_symmetric},
         limit=limits.limit,
+        uniform_starts=tuple((polynomial + i * lattice.degree * 50 // 8) // 8 for i in range(len(lattice.moduli))),
         region_words=lattice.degree + 2 * (int(rejected + 16 * rejected**0.5) // 2 + 32),
     )
 
@@ -186,7 +191,9 @@ def _check(data: bytes, layout: Format, kinds: Collection[int]) -> tuple[int, in
 
 
 def parse(data: bytes, layout: Format) -> Ciphertext:
-    """Check a ciphertext's header, length and stated noise.
+    """Check a ciphertext's header, length and stated noise, and that c1 is not zero (everybody could read it).
+
+    A `RESULT` may have a zero c1: it is what an evaluator holds between a product with zero and its re-randomisation.
 
     Raises:
         WireError: Anything is not as the format says.
@@ -197,12 +204,17 @@ def parse(data: bytes, layout: Format) -> Ciphertext:
         raise WireError("a ciphertext states a noise that is not its kind's or cannot be decrypted")
     noise = fresh or min(decode_noise(code), layout.limit)
     start = HEADER_BYTES + (SEED_BYTES if kind == Kind.SEEDED else 0)
+    packed = np.frombuffer(data, dtype=np.uint64, offset=start)
+    if kind in {Kind.PUBLIC, Kind.SUM}:
+        for first, last in itertools.pairwise((*layout.uniform_starts, packed.size)):
+            if not packed[first] and not packed[first:last].any():
+                raise WireError("a ciphertext that hides nothing")
     return Ciphertext(
         kind=Kind(kind),
         noise=noise,
         index=index,
         seed=data[HEADER_BYTES:start],
-        packed=np.frombuffer(data, dtype=np.uint64, offset=start),
+        packed=packed,
     )
 
 
