@@ -46,6 +46,7 @@ _PAIRS: Final[Mapping[type[exp.Expr], tuple[Finisher, str]]] = MappingProxyType(
     }
 )
 _QUANTILES = (exp.Median, exp.Quantile, exp.PercentileCont, exp.ApproxQuantile)
+_LISTED: Final[tuple[type[exp.Expr], ...]] = (exp.Count, exp.CountIf, exp.Sum, *_MOMENTS, *_PAIRS, *_QUANTILES)
 _NAMED: Final = {"std": exp.Stddev, "mean": exp.Avg, "var": exp.Variance}
 """Functions that the parser leaves without a class."""
 
@@ -111,7 +112,17 @@ class AggregateBinder:
             return self._anonymous(node, condition)
         if isinstance(node, exp.WithinGroup):
             return self._within_group(node, condition)
+        if not isinstance(node, _LISTED):
+            raise refusal_of(node)
+        unread = {k for k, v in node.args.items() if v} - {"this", "expression", "expressions", "quantile", "big_int"}
+        if unread:
+            raise PlanError(reason=f"this form of {node.key.upper()} is not supported", instead="its plain form")
         for part in (node.this, node.args.get("expression")):
+            if isinstance(part, exp.Distinct) and not isinstance(node, exp.Count):
+                raise PlanError(
+                    reason="a value may occur at several parties, and distinct values do not add up",
+                    instead="the aggregate over a subquery with GROUP BY a local key",
+                )
             if isinstance(part, exp.Expr):
                 self._check_argument(part)
         if isinstance(node, exp.Count):

@@ -244,7 +244,7 @@ def round_to(op: Op, a: Scalar, digits: int) -> Scalar:
     unit = 10 ** (a.type.scale - digits)
     low = high = None
     if a.type.low is not None and a.type.high is not None:
-        if op is Op.ROUND:
+        if op in {Op.ROUND, Op.ROUND_EVEN}:
             low, high = _half_away(a.type.low, unit), _half_away(a.type.high, unit)
         else:
             low, high = a.type.low // unit, -(-a.type.high // unit)
@@ -253,12 +253,16 @@ def round_to(op: Op, a: Scalar, digits: int) -> Scalar:
 
 
 def numeric_cast(a: Scalar, kind: Kind, scale: int, low: int, high: int) -> Scalar:
-    """CAST of a number (or a truth value) to INTEGER or DECIMAL, rounded half away, checked where it may not fit."""
+    """CAST of a number (or a truth value) to INTEGER or DECIMAL, rounded half away, checked where it may not fit.
+
+    A DOUBLE becomes an integer half to even, as in DuckDB.
+    """
     if a.type.kind is Kind.BOOLEAN:
         a = Call(Op.CAST, (a,), Type(kind=Kind.INTEGER, low=0, high=1, nullable=a.type.nullable))
     _require_numbers(a)
     if a.type.scale > scale:
-        a = round_to(Op.ROUND, a, scale)
+        to_even = a.type.kind is Kind.DOUBLE and kind is Kind.INTEGER
+        a = round_to(Op.ROUND_EVEN if to_even else Op.ROUND, a, scale)
     have_low, have_high = rescaled(a.type.low, scale - a.type.scale), rescaled(a.type.high, scale - a.type.scale)
     fits = have_low is not None and have_high is not None and low <= have_low and have_high <= high
     new_low = new_high = None

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from mpc.errors import IntegrityError
+from mpc.errors import IntegrityError, PlanError
 from mpc.plan.evaluate import GroupValues, evaluate, sort_key
 from mpc.plan.finishers import finish_aggregate, nearest
 from mpc.plan.ir import AggregateRef, Kind, Type, walk
@@ -55,9 +55,11 @@ def finish_query(
             groups.
 
     Raises:
+        PlanError: Rows without a local key turned out to lie at several parties.
         IntegrityError: The totals do not have the plan's shape, or keys are missing.
         WireError: A key is not in canonical form.
     """
+    _check_guards(plan, totals)
     rows: list[tuple[GroupValues, KeyTuple]] = []
     for position, key in enumerate(_groups(plan, group_keys)):
         ones, many = _totals_of(plan, totals, position)
@@ -83,6 +85,20 @@ def finish_query(
     names = plan.column_names()
     columns = tuple(_column(plan, name, output) for name, output in zip(names, plan.outputs, strict=True))
     return ResultTable(columns, tuple(outputs[plan.offset : stop]))
+
+
+def _check_guards(plan: QueryPlan, totals: Mapping[str, IntegerArray]) -> None:
+    """Refuse an answer whose subquery groups of NULL spanned parties."""
+    for number, guard in enumerate(plan.guards):
+        holders = totals.get(f"g{number}")
+        if holders is None or len(holders) != 1:
+            raise IntegrityError("the totals do not have the plan's shape")
+        if int(holders[0]) > 1:
+            names = ", ".join(k.name for k in guard.keys)
+            raise PlanError(
+                reason=f"rows without {names} lie at several parties, so a group of the subquery spans them",
+                instead=f"WHERE {guard.keys[0].name} IS NOT NULL inside the subquery",
+            )
 
 
 def _groups(plan: QueryPlan, group_keys: Sequence[bytes] | None) -> Sequence[KeyTuple]:

@@ -70,7 +70,7 @@ def bind_cast(binder: Binder, node: Any) -> Scalar:
     value = binder.bind(node.this)
     if name == "HUGEINT":
         low, high = integer_range(name)
-        return numeric_cast(_rational(value, 0), Kind.INTEGER, 0, low, high)
+        return numeric_cast(value, Kind.INTEGER, 0, low, high)
     try:
         parsed = parse_column_type(name)
     except ConfigurationError:
@@ -82,10 +82,10 @@ def bind_cast(binder: Binder, node: Any) -> Scalar:
 def _cast_to(value: Scalar, target: ColumnType, *, opened: bool) -> Scalar:
     if target.kind is ColumnKind.INTEGER:
         low, high = integer_range(target.name)
-        return numeric_cast(_rational(value, 0), Kind.INTEGER, 0, low, high)
+        return numeric_cast(value, Kind.INTEGER, 0, low, high)
     if target.kind is ColumnKind.DECIMAL:
         most = min(10**target.precision - 1, MAX_MAGNITUDE)
-        return numeric_cast(_rational(value, target.scale), Kind.DECIMAL, target.scale, -most, most)
+        return numeric_cast(_read_at(value, target.scale), Kind.DECIMAL, target.scale, -most, most)
     if target.kind is ColumnKind.DOUBLE:
         if not value.type.kind.numeric:
             raise PlanError(reason=f"CAST of {value.type.kind} to DOUBLE", instead="a numeric column")
@@ -95,7 +95,7 @@ def _cast_to(value: Scalar, target: ColumnType, *, opened: bool) -> Scalar:
     return cast(value, Kind(target.kind.value))
 
 
-def _rational(value: Scalar, scale: int) -> Scalar:
+def _read_at(value: Scalar, scale: int) -> Scalar:
     """A DOUBLE column under a CAST is quantised once, at the coarser of both scales."""
     if not isinstance(value, Column) or value.type.kind is not Kind.DOUBLE or value.type.scale <= scale:
         return value

@@ -42,7 +42,10 @@ def compile_query(
         PlanError: With `offset` (characters into the text), `reason` and `instead`.
     """
     folded = fold_now(sql, now) if now is not None else sql
-    return _Compiler(folded, dictionary, options or PlanOptions()).compile()
+    try:
+        return _Compiler(folded, dictionary, options or PlanOptions()).compile()
+    except RecursionError:
+        raise PlanError(offset=0, reason="the text is nested too deeply", instead="a simpler query") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,7 @@ class _Compiler:
             parties=table.parties,
             rows_at_most=table.rows_at_most,
             rows=self._relation.rows,
+            guards=self._relation.guards,
             keys=self._keys,
             statistics=self._registry.statistics,
             aggregates=self._aggregates.specs,
@@ -133,6 +137,8 @@ class _Compiler:
             self._outputs.bind(node)
 
     def _key_nodes(self) -> list[exp.Expr]:
+        if self._distinct is not None and self._distinct.args.get("on") is not None:
+            raise self._text.refuse(self._text.keyword("DISTINCT"), "DISTINCT ON shows rows", "GROUP BY")
         group = self._select.args.get("group")
         if group is not None:
             unread = {k for k, v in group.args.items() if v and k not in {"expressions", "all"}}
@@ -141,11 +147,8 @@ class _Compiler:
             if group.args.get("all"):
                 return [i.node for i in self._items if not contains_aggregate(i.node)]
             return [self._pointed(node) for node in group.expressions]
-        if self._distinct is not None:
-            if self._distinct.args.get("on") is not None:
-                raise self._text.refuse(self._text.keyword("DISTINCT"), "DISTINCT ON shows rows", "GROUP BY")
-            if not any(contains_aggregate(i.node) for i in self._items):
-                return [i.node for i in self._items]
+        if self._distinct is not None and not any(contains_aggregate(i.node) for i in self._items):
+            return [i.node for i in self._items]
         return []
 
     def _pointed(self, node: exp.Expr) -> exp.Expr:
@@ -228,6 +231,8 @@ class _Compiler:
         keys = []
         for item in order.expressions if order is not None else ():
             node = item.this
+            if {k for k, v in item.args.items() if v} - {"this", "desc", "nulls_first"}:
+                raise self._text.refuse(item, "this form of ORDER BY", "ORDER BY x [DESC] [NULLS FIRST]")
             if isinstance(node, exp.Literal) and not node.is_string:
                 value = self._outputs.bind(self._ordinal(node))
             elif (named := self._output_named(node, outputs)) is not None:
@@ -248,6 +253,8 @@ class _Compiler:
             return None
         where = self._text.keyword(clause)
         value = node.expression if isinstance(node, (exp.Limit, exp.Offset)) else None
+        if {k for k, v in node.args.items() if v} - {"expression"}:
+            value = None
         if not isinstance(value, exp.Literal) or not str(value.this).isdigit():
             raise self._text.refuse(where, f"{clause.upper()} takes a literal whole number", f"{clause.upper()} 10")
         return int(str(value.this))

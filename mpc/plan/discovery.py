@@ -39,7 +39,7 @@ def table_cells(capacity: int) -> tuple[int, int]:
     well below the threshold. And load: cells exceed capacity / threshold by a margin that covers fluctuation.
 
     >>> table_cells(4096)
-    (5, 8735)
+    (5, 8105)
     """
     best: tuple[int, int] | None = None
     for hashes, threshold in _THRESHOLD.items():

@@ -202,6 +202,11 @@ def _literal_quotient(writer: ExpressionWriter, node: Call) -> str:
 def _divided(writer: ExpressionWriter, op: Op, text: str, unit: int, kind: Type | None) -> str:
     by = writer.integer(unit)
     never_negative = kind is not None and kind.low is not None and kind.low >= 0
+    if op is Op.ROUND_EVEN:
+        away = _divided(writer, Op.ROUND, text, unit, kind)
+        whole = writer.quotient(text, by)
+        tie = f"ABS({text} % {by}) = {writer.integer(unit // 2)} AND {whole} % 2 = 0"
+        return f"CASE WHEN {tie} THEN {whole} ELSE {away} END"
     if op is Op.ROUND:
         half = writer.integer(unit // 2)
         if kind is not None and not _is_wide(kind) and kind.magnitude + unit >= 1 << 63:
@@ -298,6 +303,7 @@ _WRITERS: Final[Mapping[Op, Callable[["ExpressionWriter", Call], str]]] = {
     Op.FLOOR: _rounded,
     Op.CEILING: _rounded,
     Op.ROUND: _rounded,
+    Op.ROUND_EVEN: _rounded,
     Op.TRUNCATE: _rounded,
     Op.FLOOR_DIVIDE: _literal_quotient,
     Op.CEILING_DIVIDE: _literal_quotient,

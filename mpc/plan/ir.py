@@ -101,6 +101,9 @@ class Op(StrEnum):
     FLOOR = "floor"
     CEILING = "ceiling"
     ROUND = "round"
+    ROUND_EVEN = "round-even"
+    """Half to even: what a CAST of DOUBLE to an integer does."""
+
     TRUNCATE = "truncate"
     CAST = "cast"
     CHECK = "check"

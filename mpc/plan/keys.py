@@ -108,7 +108,7 @@ def domain_of(value: Scalar) -> tuple[RawKey, ...] | None:
     """Every raw value of a key expression, when declarations tell; without NULL.
 
     From a declared domain, a truth value, a part of a date, a date truncated between declared days, literal branches of
-    a CASE, or a small interval of integers.
+    a CASE, or an interval of integers that is small, or has no other way of being known.
     """
     if isinstance(value, Column) and value.domain is not None:
         return tuple(int(v) if isinstance(v, bool) else v for v in value.domain)
@@ -120,7 +120,10 @@ def domain_of(value: Scalar) -> tuple[RawKey, ...] | None:
         if value.op in {Op.CASE, Op.COALESCE}:
             return _branches(value)
     low, high = value.type.low, value.type.high
-    if value.type.kind is Kind.VARCHAR or low is None or high is None or high - low >= _MAX_INTERVAL:
+    discoverable = all(c.discoverable for c in columns_of(value))
+    if value.type.kind is Kind.VARCHAR or low is None or high is None:
+        return None
+    if high - low >= (_MAX_INTERVAL if discoverable else MAX_ENUMERATED):
         return None
     return tuple(range(low, high + 1)) if value.type.kind is not Kind.TIMESTAMP else None
 

@@ -49,6 +49,9 @@ class LocalStatement:
     statistics: tuple[int, ...]
     """Indexes of the plan's statistics that it computes."""
 
+    guard: str = ""
+    """Name of the segment that a statement of a `NullGuard` fills; it returns one row with one 0 or 1."""
+
     checks: tuple[str, ...] = ()
     """Names of the checked columns that the `bad` columns count."""
 

@@ -57,8 +57,9 @@ def value_header(plan: QueryPlan, keys: Sequence[bytes] | None) -> SumHeader:
         keys: The encoded discovered keys in order; None where the plan enumerates its groups.
     """
     groups = len(keys) if keys is not None else len(plan.groups or ())
-    segments = tuple(Segment(f"s{i}", max(groups, 1) * s.length, s.bound) for i, s in enumerate(plan.statistics))
-    return SumHeader("value", Recipient.ANALYST, segments, group_context(plan, keys or ()))
+    segments = [Segment(f"s{i}", max(groups, 1) * s.length, s.bound) for i, s in enumerate(plan.statistics)]
+    segments += [Segment(f"g{i}", 1, 1) for i in range(len(plan.guards))]
+    return SumHeader("value", Recipient.ANALYST, tuple(segments), group_context(plan, keys or ()))
 
 
 def query_program(plan: QueryPlan, run_local: RunLocal, *, dialect: str = "duckdb") -> Program[QueryResult]:
@@ -107,13 +108,12 @@ def _value_sum(
 ) -> Sum:
     header = value_header(plan, keys)
     values: dict[str, NDArray[Any]] = {}
-    for segment, statistic in zip(header.segments, plan.statistics, strict=True):
-        wide = statistic.bound >= 1 << 62
-        values[segment.name] = np.zeros(segment.length, dtype=object if wide else np.int64)
+    for segment in header.segments:
+        values[segment.name] = np.zeros(segment.length, dtype=object if segment.bound >= 1 << 62 else np.int64)
     for result in results:
         result.place(values, index)
-    for name, statistic in zip(values, plan.statistics, strict=True):
-        _check(plan, statistic, values[name])
+    for number, statistic in enumerate(plan.statistics):
+        _check(plan, statistic, values[f"s{number}"])
     return Sum(header, {name: ArrayValues(array) for name, array in values.items()})
 
 
@@ -137,7 +137,7 @@ class _Result:
         for number, name in enumerate(statement.checks):
             if np.asarray(self._integers(f"bad{number}")).any():
                 raise RangeError("", column=name)
-        self.keys = self._read_keys()
+        self.keys = [] if statement.guard else self._read_keys()
 
     def _integers(self, name: str) -> list[int]:
         encoding, values = self._columns[name]
@@ -165,6 +165,9 @@ class _Result:
         Raises:
             RangeError: A key is outside the declared domain; names the column.
         """
+        if self._statement.guard:
+            values[self._statement.guard][:] = self._integers(self._statement.guard)
+            return
         positions = [self._position(key, index) for key in self.keys]
         if not positions:
             return

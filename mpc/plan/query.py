@@ -6,7 +6,7 @@ from functools import cached_property
 
 from mpc.plan.ir import Scalar, Type, canonical_bytes
 from mpc.plan.keys import GroupKey, GroupKeyCodec, KeyTuple, enumerated
-from mpc.plan.source import Rows
+from mpc.plan.source import NullGuard, Rows
 from mpc.plan.statistics import AggregateSpec, Statistic
 
 __all__ = ["DiscoverySpec", "OrderKey", "Output", "PlanOptions", "QueryPlan"]
@@ -69,6 +69,7 @@ class QueryPlan:
 
     rows_at_most: int
     rows: Rows
+    guards: tuple[NullGuard, ...]
     keys: tuple[GroupKey, ...]
     statistics: tuple[Statistic, ...]
     aggregates: tuple[AggregateSpec, ...]

@@ -14,7 +14,7 @@ from mpc.plan.algebra import MAX_MAGNITUDE
 from mpc.plan.casts import integer_range
 from mpc.plan.dates import DAY_US, parse_date
 from mpc.plan.ir import Column, Kind, Scalar, Type
-from mpc.plan.source import Rows, TableSource
+from mpc.plan.source import NullGuard, Rows, TableSource
 
 __all__ = ["Relation", "column_of", "find_column", "table_relation"]
 
@@ -29,6 +29,8 @@ class Relation:
     """By folded name: the name as written, and the expression over the source's own columns."""
 
     alias: str
+    guards: tuple[NullGuard, ...] = ()
+    """What must hold of NULL keys for the subqueries to stay within parties."""
 
 
 def column_of(table: Table, column: DictionaryColumn) -> Column:

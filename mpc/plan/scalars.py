@@ -148,6 +148,7 @@ _REFUSALS: tuple[tuple[Any, str, str], ...] = (
         "a subquery inside an expression would be evaluated by each party on its own rows",
         "two queries, the second with the first one's result as a literal",
     ),
+    ((exp.Rollup, exp.Cube, exp.GroupingSets), "grouping sets", "one query per set of keys"),
     (exp.Window, "a window runs over rows of all parties", "GROUP BY, or ORDER BY and LIMIT over aggregates"),
     ((exp.Rand,), "random() gives every party another plan", "a literal, or a bucket of a column"),
     (

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
-from mpc.plan.ir import Scalar, Type
+from mpc.plan.ir import Column, Scalar, Type
 
-__all__ = ["GroupedSource", "LocalAggregate", "LocalFunction", "Rows", "Source", "TableSource"]
+__all__ = ["GroupedSource", "LocalAggregate", "LocalFunction", "NullGuard", "Rows", "Source", "TableSource"]
 
 
 class LocalFunction(StrEnum):
@@ -61,3 +61,14 @@ class Rows:
 
     source: Source
     where: Scalar | None
+
+
+@dataclass(frozen=True, slots=True)
+class NullGuard:
+    """A condition that the dictionary does not give: rows without any of the local keys lie at one party at most.
+
+    The number of parties that hold such rows is summed with the value round; more than one is an error.
+    """
+
+    rows: Rows
+    keys: tuple[Column, ...]

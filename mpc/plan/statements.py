@@ -16,7 +16,7 @@ from mpc.plan.expressions import ExpressionWriter
 from mpc.plan.ir import AggregateRef, KeyRef, Scalar, columns_of, walk
 from mpc.plan.local import Encoding, LocalQuery, LocalStatement, OutputColumn
 from mpc.plan.query import QueryPlan
-from mpc.plan.source import GroupedSource, LocalAggregate, LocalFunction, Rows, TableSource
+from mpc.plan.source import GroupedSource, LocalAggregate, LocalFunction, NullGuard, Rows, TableSource
 from mpc.plan.statistics import Buckets, Measure, Statistic
 
 __all__ = ["DIALECTS", "local_query"]
@@ -49,7 +49,17 @@ class _StatementWriter:
         plain = [(i, s) for i, s in statistics if s.buckets is None]
         statements = [self._totals(plain)] if plain or self._plan.keys else []
         statements += [self._histogram(i, s, s.buckets) for i, s in statistics if s.buckets is not None]
+        statements += [self._null_check(guard, f"g{i}") for i, guard in enumerate(self._plan.guards)]
         return LocalQuery(self._dialect.name, tuple(statements))
+
+    def _null_check(self, guard: NullGuard, name: str) -> LocalStatement:
+        """1 if the party holds a row without any of the local keys, else 0."""
+        writer = ExpressionWriter(self._dialect)
+        conditions = [writer.write(guard.rows.where)] if guard.rows.where is not None else []
+        conditions += [f"({writer.raw(key)} IS NULL)" for key in guard.keys]
+        inner = f"{_select(['1 AS one'], self._source(guard.rows))} WHERE {' AND '.join(conditions)} LIMIT 1"
+        text = _select([f"CAST(COUNT(*) AS BIGINT) AS {name}"], f"({inner}) AS r")
+        return LocalStatement(tuple(text.split(_RELATION)), (OutputColumn(name, Encoding.INT64),), (), guard=name)
 
     def _totals(self, statistics: Sequence[tuple[int, Statistic]]) -> LocalStatement:
         inner, writer = self._reads([s for _, s in statistics])

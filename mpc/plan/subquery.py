@@ -15,7 +15,7 @@ from mpc.plan.handlers import HANDLERS
 from mpc.plan.ir import AggregateRef, Call, Column, KeyRef, Kind, Op, Scalar, Type, columns_of
 from mpc.plan.relation import Relation, find_column, subquery_column, table_relation
 from mpc.plan.scalars import Binder
-from mpc.plan.source import GroupedSource, LocalAggregate, LocalFunction, Rows
+from mpc.plan.source import GroupedSource, LocalAggregate, LocalFunction, NullGuard, Rows
 from mpc.plan.statistics import both
 from mpc.plan.text import QueryText
 
@@ -155,9 +155,10 @@ class _Grouped:
         """
         items = [(item_name(e), e.unalias()) for e in self._select.expressions]
         self._keys = tuple(self._rows.bind(node) for node in self._key_nodes(items))
-        self._require_local_key()
+        guards = (*self._relation.guards, *self._null_guard(self._local_keys()))
         binder = Binder(self._text, self._no_column, HANDLERS, special=self._special)
-        outputs = [(f"c{i}", binder.bind(node)) for i, (_, node) in enumerate(items)]
+        names = _own_names([name for name, _ in items])
+        outputs = [(own, binder.bind(node)) for own, (_, node) in zip(names, items, strict=True)]
         having = self._select.args.get("having")
         condition = binder.bind(having.this) if having is not None else None
         aggregates = tuple(self._aggregates)
@@ -166,7 +167,8 @@ class _Grouped:
             name.lower(): (name, self._column(own, value))
             for (name, _), (own, value) in zip(items, outputs, strict=True)
         }
-        return Relation(table=self._relation.table, rows=Rows(source, None), columns=columns, alias=alias)
+        rows = Rows(source, None)
+        return Relation(table=self._relation.table, rows=rows, columns=columns, alias=alias, guards=guards)
 
     def _column(self, name: str, value: Scalar) -> Scalar:
         if isinstance(value, KeyRef):
@@ -193,8 +195,8 @@ class _Grouped:
             return [node for _, node in items if not contains_aggregate(node)]
         return [_pointed(node, items, self._relation) for node in group.expressions]
 
-    def _require_local_key(self) -> None:
-        local = [k for k in self._keys if isinstance(k, Column) and k.local]
+    def _local_keys(self) -> tuple[Column, ...]:
+        local = tuple(k for k in self._keys if isinstance(k, Column) and k.local)
         names = ", ".join(self._relation.table.local_keys) or "none is declared for this table"
         where = self._text.keyword("GROUP", "DISTINCT", after=self._text.offset(self._select))
         if not local:
@@ -203,13 +205,13 @@ class _Grouped:
                 "a group of the subquery may have rows at several parties",
                 f"keys that include a local key ({names})",
             )
+        return local
+
+    def _null_guard(self, local: tuple[Column, ...]) -> tuple[NullGuard, ...]:
+        """NULL is not a value that the dictionary speaks of: unless WHERE excludes it, it is checked at run time."""
         if any(not k.type.nullable or _excludes_null(self._relation.rows.where, k) for k in local):
-            return
-        raise self._text.refuse(
-            where,
-            f"rows without {local[0].name} may lie at several parties",
-            f"WHERE {local[0].name} IS NOT NULL inside the subquery",
-        )
+            return ()
+        return (NullGuard(self._relation.rows, local),)
 
     def _no_column(self, node: exp.Column) -> Scalar:
         find_column(self._relation, node)
@@ -244,6 +246,17 @@ class _Grouped:
         if index == len(self._masses):
             self._masses.append(mass)
         return AggregateRef(index, aggregate.type)
+
+
+def _own_names(names: list[str]) -> list[str]:
+    """Names for the columns of a generated subquery: the analyst's where they are plain and unique."""
+    folded = [n.lower() for n in names]
+    return [
+        name
+        if name.isascii() and name.isidentifier() and len(name) < 64 and folded.count(name.lower()) == 1
+        else f"c{i}"
+        for i, name in enumerate(names)
+    ]
 
 
 def _pointed(node: exp.Expr, items: list[tuple[str, exp.Expr]], relation: Relation) -> exp.Expr:

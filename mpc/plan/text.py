@@ -12,6 +12,11 @@ from mpc.errors import PlanError
 __all__ = ["QueryText"]
 
 MAX_CHARACTERS = 100_000
+_FIRST_WORDS = {"SELECT", "WITH", "FROM", "("}
+_SPELLINGS: dict[type[exp.Expr], tuple[str, ...]] = {
+    exp.CurrentDate: ("CURRENT_DATE", "TODAY"),
+    exp.CurrentTimestamp: ("CURRENT_TIMESTAMP", "NOW"),
+}
 
 
 class QueryText:
@@ -32,6 +37,8 @@ class QueryText:
             raise PlanError(offset=sql.index("\x00"), reason="the text contains a NUL character", instead="plain text")
         try:
             self.tokens: list[Any] = list(sqlglot.tokenize(sql, dialect="duckdb"))
+            if self.tokens and self.tokens[0].text.upper() not in _FIRST_WORDS:
+                raise self.refuse(self.tokens[0].start, "only SELECT is answered", "one SELECT over one logical table")
             statements: list[Any] = [s for s in sqlglot.parse(sql, dialect="duckdb") if s is not None]
         except SqlglotError as error:
             raise self._syntax(error) from None
@@ -60,22 +67,30 @@ class QueryText:
             return int(own)
         starts = [int(n.meta["start"]) for n in node.walk() if "start" in n.meta]
         if not starts:
-            return 0
+            words = node.sql_names() if isinstance(node, exp.Func) else ["?", "$"]
+            return self.keyword(*words, *_SPELLINGS.get(type(node), ()))
         first = min(starts)
+        if isinstance(node, exp.Query):
+            return max((t.start for t in self.tokens if t.start <= first and t.text.upper() == "SELECT"), default=first)
         return self._call_start(node, first) if isinstance(node, exp.Func) else first
 
     def _call_start(self, node: exp.Func, first: int) -> int:
-        names = {str(name).upper() for name in node.sql_names()} | {"MIN", "MAX", "CAST", "CASE", "FLOOR", "CEIL"}
+        """The function's name, where the parser did not note it: the word before its parenthesis."""
         index = bisect_left(self.starts, first)
-        for back in range(1, 5):
-            if index - back >= 0 and self.tokens[index - back].text.upper() in names:
-                return int(self.tokens[index - back].start)
-        return first
+        if isinstance(node, (exp.Cast, exp.Case)):
+            names = {"CAST", "TRY_CAST", "CASE"}
+            near = [t for t in self.tokens[max(index - 2, 0) : index] if t.text.upper() in names]
+            return int(near[0].start) if near else first
+        if isinstance(node, exp.Connector) or index < 2 or self.tokens[index - 1].text != "(":
+            return first
+        word = self.tokens[index - 2]
+        return int(word.start) if word.text.isidentifier() else first
 
     def keyword(self, *words: str, after: int = 0) -> int:
         """Where a word of the text stands, the first of several; 0 if it does not."""
         wanted = {w.upper() for w in words}
-        return next((int(t.start) for t in self.tokens if t.start >= after and t.text.upper() in wanted), 0)
+        found = (int(t.start) for t in self.tokens if t.start >= after and t.text.upper().split(" ")[0] in wanted)
+        return next(found, 0)
 
     def refuse(self, where: exp.Expr | int, reason: str, instead: str) -> PlanError:
         """The error that refuses a construct."""

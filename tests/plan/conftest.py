@@ -123,6 +123,11 @@ SALES = Table(
 
 
 @pytest.fixture(scope="session")
+def room_type():
+    return Room
+
+
+@pytest.fixture(scope="session")
 def sales():
     connection = duckdb.connect()
     connection.execute("SET TimeZone = 'UTC'; SET threads = 1")
