@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from typing import Final, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 import grpc
 import grpc.aio
@@ -22,7 +22,7 @@ from mpc.keys.identity import TlsMaterial
 from mpc.keys.manifest import Member
 from mpc.parties import Role
 from mpc.runtime.server import ERROR_METADATA
-from mpc.runtime.tls import channel_credentials, diagnose
+from mpc.runtime.tls import CONNECTION_WORKS, channel_credentials, diagnose
 from mpc.wire import messages as m
 from mpc.wire.codec import decode, encode
 from mpc.wire.errors import from_notice
@@ -41,9 +41,14 @@ _OPTIONS: Final = (
     ("grpc.enable_retries", 0),
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.min_reconnect_backoff_ms", 200),
-    ("grpc.max_reconnect_backoff_ms", 5_000),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
     ("grpc.use_local_subchannel_pool", 1),
 )
+
+_STARTING: Final = frozenset({"Describe", "Commit", "Submit", "List", "Survey"})
+"""Methods that begin something: a second try after a broken connection is at worst refused as a replay."""
+
+_RECONNECT_S: Final = 5.0
 
 
 class _Peer:
@@ -68,11 +73,23 @@ class _Peer:
     async def _unary(self, name: str, request: m.Message, reply: type[M], *, timeout_s: float | None = None) -> M:
         method = self._methods[name]
         call = self._channel.unary_unary(self._path(method))
+        limit = timeout_s or method.deadline_s
         try:
-            data = await call(encode(request), timeout=timeout_s or method.deadline_s)
+            data = await call(encode(request), timeout=limit)
+        except grpc.aio.AioRpcError as error:
+            failure = await self._translate(error)
+            if name not in _STARTING or failure.fields.get("reason") != CONNECTION_WORKS:
+                raise failure from None
+            data = await self._again(call, request, min(limit, _RECONNECT_S))
+        return _decode(data, method, reply)
+
+    async def _again(self, call: Any, request: m.Message, timeout_s: float) -> bytes:
+        """Try once more where the peer came back and the channel has not noticed yet."""
+        try:
+            data: bytes = await call(encode(request), timeout=timeout_s, wait_for_ready=True)
         except grpc.aio.AioRpcError as error:
             raise await self._translate(error) from None
-        return _decode(data, method, reply)
+        return data
 
     async def _stream(self, name: str, request: m.Message, reply: type[M]) -> AsyncIterator[M]:
         method = self._methods[name]

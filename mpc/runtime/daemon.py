@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -49,8 +50,20 @@ async def serve_until_signal(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
+    watchman = asyncio.create_task(_end_with_parent(ended))
     await ended.wait()
+    watchman.cancel()
     log.info("draining")
     await checks.enter_graceful_shutdown()
     await stop()
     await server.stop(_DRAIN_S)
+
+
+async def _end_with_parent(ended: asyncio.Event) -> None:
+    """End when the process named by `SEALROOM_PARENT` is gone; local rooms set it, services do not."""
+    parent = os.environ.get("SEALROOM_PARENT", "")
+    while parent.isdigit():
+        if os.getppid() != int(parent):
+            ended.set()
+            return
+        await asyncio.sleep(1.0)

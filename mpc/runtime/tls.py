@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import Any
+from typing import Any, Final
 
 import grpc
 
@@ -15,7 +15,9 @@ from mpc.errors import AuthenticationError, TransportError
 from mpc.keys.identity import TlsMaterial, verify_leaf
 from mpc.keys.manifest import Manifest, Member
 
-__all__ = ["Caller", "Gatekeeper", "channel_credentials", "diagnose", "server_credentials"]
+CONNECTION_WORKS: Final = "the connection works, but the service does not answer"
+
+__all__ = ["CONNECTION_WORKS", "Caller", "Gatekeeper", "channel_credentials", "diagnose", "server_credentials"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,7 @@ async def diagnose(peer: Member, material: TlsMaterial, *, timeout_s: float = 3.
 def _diagnose(peer: Member, material: TlsMaterial, timeout_s: float) -> TransportError:
     host, _, port = peer.endpoint.rpartition(":")
     context = ssl.create_default_context(cadata=peer.certificate)
+    context.set_alpn_protocols(["h2"])
     with NamedTemporaryFile(suffix=".pem") as file:
         Path(file.name).write_bytes(material.certificate + material.key)
         context.load_cert_chain(file.name)
@@ -90,7 +93,7 @@ def _diagnose(peer: Member, material: TlsMaterial, timeout_s: float) -> Transpor
                     closed = tls.recv(1) == b""
                 except TimeoutError:
                     closed = False
-        reason = "it refused our certificate" if closed else "the connection works, but the service does not answer"
+        reason = "it refused our certificate" if closed else CONNECTION_WORKS
         kind: type[TransportError] = AuthenticationError if closed else TransportError
         return kind("", member=peer.name, reason=reason)
     except ssl.SSLCertVerificationError as error:

@@ -13,7 +13,16 @@ from pathlib import Path
 
 import msgspec
 
-from mpc.errors import IntegrityError, InternalError, MpcError, PartyLost, ProtocolError, ResourceExhausted, WireError
+from mpc.errors import (
+    IntegrityError,
+    InternalError,
+    JobCancelled,
+    MpcError,
+    PartyLost,
+    ProtocolError,
+    ResourceExhausted,
+    WireError,
+)
 from mpc.keys.identity import IdentityKey, verify_signed
 from mpc.keys.manifest import Manifest
 from mpc.keys.public import public_key_digest
@@ -173,13 +182,20 @@ class PartyNode:
                 raise ProtocolError("", reason="the job has begun")
             job.peers = self._check_commitments(job, message.commitments)
             resume = min(c.checkpoint for c in job.peers.values())
-            job.worker = await self._pool.acquire()
+            job.worker = worker = await self._pool.acquire()
             try:
-                await job.worker.request(Operation.OPEN, self._task(job, resume), type(None))
-                return self._offer(job, await job.worker.request(Operation.ADVANCE, None, Asked))
+                self._require_open(job)
+                await worker.request(Operation.OPEN, self._task(job, resume), type(None))
+                return self._offer(job, await worker.request(Operation.ADVANCE, None, Asked))
             except BaseException:
+                await self._release(job, clean=False)
                 await self._drop(message.job)
                 raise
+
+    def _require_open(self, job: _Job) -> None:
+        """Refuse to go on with a job that was cancelled while it waited for a worker (`JobCancelled`)."""
+        if self._jobs.get(job.request.job) is not job:
+            raise JobCancelled("", job=job.request.job)
 
     def _check_commitments(self, job: _Job, commitments: tuple[Signed, ...]) -> dict[PartyId, Commitment]:
         found: dict[PartyId, Commitment] = {}
