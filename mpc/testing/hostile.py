@@ -3,6 +3,7 @@
 import pickle
 import random
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Final
 
 from mpc.entropy import SystemEntropy
@@ -44,8 +45,8 @@ def _refused(what: str, action: Callable[[], object]) -> None:
 def _refused_everywhere(subject: Subject, what: str, messages: Iterable[bytes]) -> None:
     decryptor = subject.decryptor()
     for i, message in enumerate(messages):
-        _refused(f"{what} {i} in a sum", lambda message=message: subject.adder.start(1).add([message]))
-        _refused(f"{what} {i} at the key holder", lambda message=message: decryptor.decrypt([message]))
+        _refused(f"{what} {i} in a sum", partial(subject.adder.start(1).add, [message]))
+        _refused(f"{what} {i} at the key holder", partial(decryptor.decrypt, [message]))
 
 
 def _fresh(subject: Subject) -> bytes:
@@ -110,7 +111,7 @@ def refused_contributions_leave_no_trace(subject: Subject) -> None:
     total.add(batch)
     bad = batch[0][:-1]
     for contribution in ([bad, batch[1]], [batch[0], bad], [batch[0]]):
-        _refused("a bad contribution", lambda contribution=contribution: total.add(contribution))
+        _refused("a bad contribution", partial(total.add, contribution))
     total.add(batch)
     expect(total.finish() == subject.sum(batch, batch), "a refused contribution was not added")
 
@@ -124,7 +125,7 @@ def hostile_keys_are_refused(subject: Subject) -> None:
     if not parameters.insecure:  # for `clear`, any body is a key
         hostile += [key.data[:_HEADER_BYTES] + body for body in bodies]
     for i, data in enumerate(hostile):
-        _refused(f"a hostile key {i}", lambda data=data: public.validate_public_key(parameters, data))
+        _refused(f"a hostile key {i}", partial(public.validate_public_key, parameters, data))
 
 
 def a_key_opens_once(subject: Subject) -> None:

@@ -54,7 +54,7 @@ class CombShape:
 def cheapest_shape(bits: int, count: int) -> CombShape:
     """The comb that makes `count` powers with the least work, the tables included.
 
-    >>> [cheapest_shape(1536, count).teeth for count in (2, 20, 2000)]
+    >>> [cheapest_shape(1536, count).teeth for count in (2, 50, 2000)]
     [4, 8, 12]
     """
     shapes = (CombShape(bits=bits, teeth=teeth, blocks=8) for teeth in (4, 6, 8, 12))

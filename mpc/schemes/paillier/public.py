@@ -55,7 +55,7 @@ class PublicZeros:
     The first, if it comes alone, is r^n for a uniform unit r (Paillier). Beyond that a base b = (-x^2)^n is drawn once,
     x uniform, and every zero is b^a with a fresh a of half the modulus's bits (Damgard, Jurik, Nielsen). The base is
     the encryptor's own secret and not part of the key, so no base chosen by a peer has to be trusted. The tables grow
-    with use: 0.1 MB from the second ciphertext on, 1.6 MB at about ten, 25 MB at some hundreds.
+    with use: 0.1 MB at two ciphertexts, 0.4 MB from three, 1.6 MB from 22, 25 MB from 434.
     """
 
     def __init__(self, modulus: Modulus, entropy: Entropy) -> None:
@@ -80,7 +80,7 @@ class PublicZeros:
         if self._base is None:
             x = uniform_unit(n, self._entropy)
             self._base = gmpy2.powmod(n - x * x % n, n, squared)
-        # As many again are expected as were drawn so far: a table is at most twice as dear as hindsight.
+        # The table that would have been best for all that was asked so far, this call included.
         shape = cheapest_shape(_EXPONENT_BITS, self._drawn)
         if self._comb is None or shape.teeth > self._comb.shape.teeth:
             self._comb = Comb(self._base, squared, shape)
