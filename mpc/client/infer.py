@@ -18,7 +18,7 @@ import pyarrow as pa
 from mpc.errors import ConfigurationError
 from mpc.keys.dictionary import INTEGER_BITS, Column, ColumnKind, Dictionary, Table, parse_column_type
 
-__all__ = ["LocalTable", "infer_dictionary", "logical_names", "widest_type"]
+__all__ = ["LocalTable", "infer_dictionary", "logical_names", "physical_names", "widest_type"]
 
 LocalTable: TypeAlias = str | Path | pa.Table
 """A Parquet, CSV, Arrow or DuckDB file (of DuckDB: the table of the same name), a folder of Parquet, or a table."""
@@ -144,6 +144,17 @@ def logical_names(physical: Iterable[str]) -> dict[str, str]:
         folded[name.lower()] = column
         names[name] = column
     return names
+
+
+def physical_names(where: LocalTable, table: str = "") -> dict[str, str]:
+    """Physical column by logical name of a local table (`ConfigurationError` if it cannot be read)."""
+    with duckdb.connect(":memory:", config=_CONFIGURATION) as connection:
+        try:
+            scan = _scan(connection, "it", table, where)
+            described = connection.execute(f"DESCRIBE SELECT * FROM {scan}").fetchall()  # noqa: S608
+        except (duckdb.Error, OSError, ValueError) as error:
+            raise ConfigurationError(f"a table cannot be read: {error}") from error
+    return logical_names(row[0] for row in described)
 
 
 def _infer_table(connection: Any, name: str, holders: Mapping[str, LocalTable]) -> Table:

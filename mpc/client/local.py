@@ -116,7 +116,12 @@ class LocalRoom:
             folder = self.folder / name
             members.append(KeyFolder.create(folder / "keys", role, name, endpoint))
             keys.append((name, KeyFolder(folder / "keys").identity()))
-        dictionary = self._dictionary or infer_dictionary(self._tables)
+        dictionary = self._dictionary or infer_dictionary(
+            {
+                p: {t: Path(d) if isinstance(d, os.PathLike) else d for t, d in ts.items()}
+                for p, ts in self._tables.items()
+            }
+        )
         manifest = Manifest(name="local", members=tuple(members), dictionary=dictionary)
         signed = endorsed(manifest, keys)
         self._manifest = signed.verify()
@@ -131,12 +136,20 @@ class LocalRoom:
             config["listen"] = member.endpoint
         if member.role is Role.PARTY:
             config["sources"] = {
-                table: {"url": self._place(folder, table, data), "tables": {table: {}}}
-                for table, data in self._tables[party_id(member.name)].items()
+                table: self._source(folder, table, data) for table, data in self._tables[party_id(member.name)].items()
             }
             policy = self._policies.get(member.name) or open_policy(tuple(self._tables[party_id(member.name)]))
             (folder / "policy.toml").write_text(tomli_w.dumps(dict(policy)), encoding="utf-8")
         (folder / f"{member.role.value}.toml").write_text(tomli_w.dumps(config), encoding="utf-8")
+
+    def _source(self, folder: Path, table: str, data: TableData) -> dict[str, Any]:
+        """A table's entry in `party.toml`; columns whose names are no identifiers are renamed as the dictionary has."""
+        from mpc.client.infer import physical_names
+
+        names = physical_names(data if not isinstance(data, os.PathLike) else Path(data), table)
+        renamed = {logical: physical for logical, physical in names.items() if logical != physical}
+        entry = {"columns": names} if renamed else {}
+        return {"url": self._place(folder, table, data), "tables": {table: entry}}
 
     def _place(self, folder: Path, table: str, data: TableData) -> str:
         """The source address of a table's data; Arrow tables are written into the room's folder."""

@@ -45,10 +45,12 @@ async def run(path: Path) -> None:
     )
     if cut_off := hub.recover():
         log.warning("%d jobs were cut off by the last stop and are aborted", cut_off)
+    releasing = asyncio.create_task(hub.release_parties())
     server = build_server()
     add_service(server, "mpc.wire.v1.Coordinator", handlers(hub, manifest), Gatekeeper(manifest))
 
     async def stop() -> None:
+        releasing.cancel()
         await hub.close()
         await asyncio.gather(*(peer.close() for peer in peers.values()))
 

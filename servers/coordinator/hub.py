@@ -83,6 +83,7 @@ class Hub:
         self._jobs_at_once = jobs_at_once
         self._live: dict[str, _Live] = {}
         self._janitors: set[asyncio.Task[None]] = set()
+        self._cut_off: list[str] = []
 
     def recover(self) -> int:
         """After a start: abort what a crash cut off, and clear the spool. Returns how many jobs were aborted."""
@@ -92,7 +93,18 @@ class Hub:
             self._store.move(row.job, row.attempt, JobState.ABORTED, error)
         shutil.rmtree(self._spool, ignore_errors=True)
         self._spool.mkdir(parents=True, mode=0o700)
+        self._cut_off = [row.job for row in cut_off]
         return len(cut_off)
+
+    async def release_parties(self) -> None:
+        """Tell every party to forget the jobs that a crash cut off; one that does not answer forgets by itself."""
+
+        async def cancel(peer: PartyPeer, job: str) -> None:
+            with contextlib.suppress(MpcError):
+                await peer.cancel(m.JobReference(job=job))
+
+        await asyncio.gather(*(cancel(peer, job) for peer in self._peers.values() for job in self._cut_off))
+        self._cut_off = []
 
     async def submit(self, analyst: str, message: m.SubmitRequest) -> m.Acknowledgement:
         """Take a job from an analyst and start it."""

@@ -21,19 +21,21 @@ from servers.party.config import PartyConfig, load_config
 from servers.party.node import PartyNode
 from servers.party.pool import WorkerPool
 from servers.party.service import handlers
+from servers.party.sources.spec import resolved, split_url
 from servers.party.store import PartyStore
 
 log = logging.getLogger("sealroom.party")
 
 
 def absolute_sources(config: PartyConfig, base: Path) -> PartyConfig:
-    """Resolve `sources` whose address is a relative path against the configuration's folder."""
+    """Follow `env:` and `file:` references, which workers cannot, and resolve relative paths against the file."""
     fixed = {}
-    for name, spec in config.sources.items():
-        scheme, separator, rest = spec.url.partition(":")
-        local = separator and scheme in {"parquet", "csv", "arrow", "duckdb", "sqlite"}
-        url = f"{scheme}:{base / rest}" if local else spec.url
-        fixed[name] = msgspec.structs.replace(spec, url=url)
+    for name, given in config.sources.items():
+        spec = resolved(given)
+        scheme, rest = split_url(spec.url)
+        if scheme in {"parquet", "csv", "arrow", "duckdb", "sqlite"}:
+            spec = msgspec.structs.replace(spec, url=f"{scheme}:{base / rest}")
+        fixed[name] = spec
     return msgspec.structs.replace(config, sources=fixed)
 
 

@@ -10,6 +10,7 @@ import logging
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -53,6 +54,9 @@ __all__ = ["PartyNode"]
 
 log = logging.getLogger(__name__)
 
+_IDLE_S: Final = 60.0
+"""A job of which nothing is asked for this long is forgotten: between steps a coordinator is never silent so long."""
+
 
 @dataclass(slots=True, kw_only=True)
 class _Job:
@@ -64,6 +68,7 @@ class _Job:
     commitment: Commitment
     mask_key: MaskKey
     sealing_key: SealingKey
+    touched: float
     peers: dict[PartyId, Commitment] = field(default_factory=dict)
     worker: Worker | None = None
     round: int = 0
@@ -134,6 +139,7 @@ class PartyNode:
         await self._drop(request.job)
         job = self._new_job(request, digest, message.recipient_key)
         self._jobs[request.job] = job
+        job.expiry = asyncio.create_task(self._expire(request.job, float(request.expires_at)))
         return m.CommitReply(commitment=self._identity.sign(job.commitment, self.name))
 
     def _new_job(self, request: JobRequest, digest: bytes, recipient_key: bytes) -> _Job:
@@ -150,24 +156,34 @@ class PartyNode:
             sealing_key=sealing_key.public,
             checkpoint=checkpoint,
         )
-        job = _Job(
+        return _Job(
             request=request,
             digest=digest,
             recipient_key=recipient_key,
             commitment=commitment,
             mask_key=mask_key,
             sealing_key=sealing_key,
+            touched=self._clock.now(),
         )
-        job.expiry = asyncio.create_task(self._expire(request.job, request.expires_at - self._clock.now()))
-        return job
 
     def _folder(self, job: str) -> Path:
         return self._state / "checkpoints" / job
 
-    async def _expire(self, job: str, seconds: float) -> None:
-        await self._clock.sleep(max(0.0, seconds))
-        log.info("job %s expired", job[:8])
-        await self._drop(job, cancel_expiry=False)
+    async def _expire(self, job: str, expires_at: float) -> None:
+        """Forget a job at its expiry, or when nothing was asked of it for a while: its coordinator is gone."""
+        while True:
+            found = self._jobs.get(job)
+            if found is None:
+                return
+            now = self._clock.now()
+            if found.lock.locked():
+                found.touched = now
+            idle = now - found.touched
+            if now >= expires_at or idle >= _IDLE_S:
+                log.info("job %s %s", job[:8], "expired" if now >= expires_at else "was abandoned")
+                await self._drop(job, cancel_expiry=False)
+                return
+            await self._clock.sleep(min(expires_at - now, _IDLE_S - idle))
 
     # ---- rounds ----------------------------------------------------------------------------------------------
 
@@ -447,6 +463,7 @@ class PartyNode:
         found = self._jobs.get(job)
         if found is None:
             raise ProtocolError("", reason="no such job is open at this party")
+        found.touched = self._clock.now()
         return found
 
     async def _release(self, job: _Job, *, clean: bool) -> None:

@@ -18,8 +18,8 @@ from servers.party.sandbox import confine
 from servers.party.session import Note, Task
 from servers.party.sources.base import Source
 from servers.party.sources.digests import DigestCache
-from servers.party.sources.opening import open_source, readable_paths
-from servers.party.sources.spec import SourceSpec, quoted, split_url
+from servers.party.sources.opening import needs_network, open_source, readable_paths
+from servers.party.sources.spec import SourceSpec, quoted
 
 __all__ = ["build", "preload"]
 
@@ -68,18 +68,19 @@ def _open(task: Task, table: str, *, confined: bool) -> Source:
     if found is None:
         raise SourceError("no source holds it", table=table)
     if confined:
-        _confine(task.sources, Path(task.checkpoints).parent)
+        temporary = [Path(task.limits.temp_directory)] if task.limits.temp_directory else []
+        _confine(task.sources, [Path(task.checkpoints).parent, *temporary])
     source = open_source(_typed(found, task), task.limits, cache=_DIGESTS)
     source.snapshot()
     return source
 
 
-def _confine(sources: Mapping[str, SourceSpec], writable: Path) -> None:
+def _confine(sources: Mapping[str, SourceSpec], writable: list[Path]) -> None:
     """Close the file system and the network to everything that the configuration does not declare."""
     readable = [path for spec in sources.values() for path in readable_paths(spec)]
-    network = any(split_url(spec.url)[0] in {"postgres", "postgresql"} for spec in sources.values())
-    writable.mkdir(parents=True, exist_ok=True, mode=0o700)
-    confine(readable=readable, writable=[writable], network=network)
+    for folder in writable:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    confine(readable=readable, writable=writable, network=any(needs_network(s) for s in sources.values()))
 
 
 def _typed(spec: SourceSpec, task: Task) -> SourceSpec:
