@@ -1,0 +1,156 @@
+"""The doctor on the line: names, ports, TLS, versions, rooms; step by step, so that the first fault has a name."""
+
+import asyncio
+import datetime as dt
+import socket
+import ssl
+from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Final
+
+from cryptography import x509
+
+from mpc import __version__
+from mpc.client.doctor import Finding, Host
+from mpc.client.members import MemberFolder
+from mpc.errors import AuthenticationError, MpcError
+from mpc.keys.identity import TlsMaterial
+from mpc.keys.manifest import Manifest, Member
+from mpc.parties import Role
+from mpc.runtime.channel import GrpcCoordinatorPeer, GrpcPartyPeer
+from mpc.sum.transcript import WIRE_VERSION
+from mpc.wire import messages as m
+from mpc.wire.errors import from_notice
+
+__all__ = ["peer_findings"]
+
+AREA: Final = "connections"
+WARN_DAYS: Final = 14
+
+
+async def peer_findings(host: Host, member: MemberFolder, manifest: Manifest) -> AsyncIterator[Finding]:
+    """Dial everybody that this member calls: a coordinator its parties, everybody else the coordinator."""
+    peers = manifest.with_role(Role.PARTY) if member.role is Role.COORDINATOR else (manifest.coordinator,)
+    for peer in peers:
+        steps = await asyncio.to_thread(_reach_all, host, member, peer)
+        for finding in steps:
+            yield finding
+        if all(f.level.value != "FAIL" for f in steps):
+            async for finding in _service(member, manifest, peer):
+                yield finding
+
+
+def _reach_all(host: Host, member: MemberFolder, peer: Member) -> list[Finding]:
+    return list(_reach(host, member, peer))
+
+
+def _reach(host: Host, member: MemberFolder, peer: Member) -> Iterable[Finding]:
+    """Name, port and certificate of a peer; stops at the first that fails."""
+    name, _, port = peer.endpoint.rpartition(":")
+    try:
+        addresses = host.resolve(name)
+    except OSError:
+        cure = f"correct DNS for {name}, or ask {peer.name} for its endpoint and make a new version of the room"
+        yield Finding.bad(AREA, f"{peer.name} name", f"{name} does not resolve", cure)
+        return
+    yield Finding.good(AREA, f"{peer.name} name", f"{name} is {', '.join(addresses[:3])}")
+    try:
+        host.dial(name, int(port))
+    except ConnectionRefusedError:
+        cure = f"start it at its owner: sealroom {peer.role.value} serve; or correct the port in the room"
+        yield Finding.bad(AREA, f"{peer.name} port", f"nothing listens at {peer.endpoint}", cure)
+        return
+    except OSError as error:
+        cure = f"open TCP {port} from here to {name} in the firewalls between"
+        yield Finding.bad(
+            AREA, f"{peer.name} port", f"no answer from {peer.endpoint} ({error.strerror or error})", cure
+        )
+        return
+    yield Finding.good(AREA, f"{peer.name} port", f"{peer.endpoint} accepts connections")
+    expires = peer_certificate_end(peer, member.keys.leaf())
+    if expires is not None:
+        days = (expires - dt.datetime.fromtimestamp(host.now(), dt.UTC)).days
+        if days < WARN_DAYS:
+            cure = f"at its owner: sealroom {peer.role.value} certificate renew"
+            yield Finding.doubtful(AREA, f"{peer.name} certificate", f"{days} days left", cure)
+        else:
+            yield Finding.good(AREA, f"{peer.name} certificate", f"{days} days left, issued by its own root")
+
+
+def peer_certificate_end(peer: Member, material: TlsMaterial) -> dt.datetime | None:
+    """When the certificate that a peer presents expires; None if the handshake fails, which the service call tells."""
+    host, _, port = peer.endpoint.rpartition(":")
+    context = ssl.create_default_context(cadata=peer.certificate)
+    with NamedTemporaryFile(suffix=".pem") as file:
+        Path(file.name).write_bytes(material.certificate + material.key)
+        context.load_cert_chain(file.name)
+    try:
+        with (
+            socket.create_connection((host, int(port)), timeout=3.0) as raw,
+            context.wrap_socket(raw, server_hostname=host) as tls,
+        ):
+            der = tls.getpeercert(binary_form=True)
+    except OSError:
+        return None
+    return x509.load_der_x509_certificate(der).not_valid_after_utc if der else None
+
+
+async def _service(member: MemberFolder, manifest: Manifest, peer: Member) -> AsyncIterator[Finding]:
+    material = member.keys.leaf()
+    kind = GrpcPartyPeer if peer.role is Role.PARTY else GrpcCoordinatorPeer
+    connection = kind(peer, material)
+    ask = m.DescribeRequest(wire_version=WIRE_VERSION)
+    try:
+        for finding in _described(manifest, peer, await connection.describe(ask)):
+            yield finding
+        if isinstance(connection, GrpcCoordinatorPeer) and member.role is Role.ANALYST:
+            for entry in (await connection.survey(ask)).entries:
+                yield _surveyed(manifest, peer, entry)
+    except MpcError as error:
+        yield Finding.bad(AREA, f"{peer.name} TLS", str(error.fields.get("reason") or error.public), _cure(error, peer))
+    finally:
+        await connection.close()
+
+
+def _described(manifest: Manifest, peer: Member, found: m.Description) -> Iterable[Finding]:
+    group = found.key_exchange or "not told"
+    yield Finding.good(AREA, f"{peer.name} TLS", f"mutual TLS; key exchange {group}")
+    if found.wire_version != WIRE_VERSION:
+        older = found.wire_version < WIRE_VERSION
+        text = f"it speaks wire version {found.wire_version}, this is {WIRE_VERSION}"
+        cure = f"upgrade {peer.name}" if older else "upgrade sealroom here"
+        yield Finding.bad(AREA, f"{peer.name} version", text, cure)
+    elif found.software != __version__:
+        text = f"it runs sealroom {found.software}, this is {__version__}; they understand each other"
+        yield Finding.doubtful(AREA, f"{peer.name} version", text, "upgrade the older one when it suits")
+    else:
+        yield Finding.good(
+            AREA, f"{peer.name} version", f"sealroom {found.software}, wire version {found.wire_version}"
+        )
+    if found.room != manifest.room:
+        text = f"it serves another version of the room ({found.room[:16]}, here {manifest.room[:16]})"
+        cure = "every member installs the same room.toml, and nodes restart: sealroom room install room.toml"
+        yield Finding.bad(AREA, f"{peer.name} room", text, cure)
+
+
+def _surveyed(manifest: Manifest, coordinator: Member, entry: m.SurveyEntry) -> Finding:
+    """A party as the coordinator reaches it."""
+    check = f"{entry.party} via {coordinator.name}"
+    if entry.error is not None or entry.description is None:
+        reason = from_notice(entry.error).public if entry.error else "no answer"
+        return Finding.bad(
+            AREA, check, reason, f"start it at its owner: sealroom party serve; {coordinator.name} dials it"
+        )
+    if entry.description.room != manifest.room:
+        return Finding.bad(AREA, check, "it serves another version of the room", "install the same room.toml there")
+    return Finding.good(AREA, check, f"answers; key exchange {entry.description.key_exchange or 'not told'}")
+
+
+def _cure(error: MpcError, peer: Member) -> str:
+    if isinstance(error, AuthenticationError):
+        return (
+            f"check both certificates (sealroom {peer.role.value} certificate show), that both sides installed the "
+            "same room.toml, and that no proxy opens TLS between"
+        )
+    return f"read the log of {peer.name}'s node"
