@@ -67,11 +67,11 @@ class Encoding:
             RangeError: A value is not finite or leaves the range; names `statistic`, never the value.
         """
         reals = np.asarray(values, dtype=np.float64)
-        if not np.isfinite(reals).all():
-            raise RangeError("not a finite number", statistic=statistic)
-        if reals.size and float(np.abs(reals).max()) > self.range:
-            raise RangeError("beyond the declared range", statistic=statistic)
-        scaled = np.rint(np.ldexp(reals, self.scale_bits))
+        # The comparisons are false for NaN, so they refuse it too.
+        if reals.size and not (float(reals.max()) <= self.range and float(reals.min()) >= -self.range):
+            raise RangeError("beyond the declared range, or not a number", statistic=statistic)
+        scaled = np.multiply(reals, 2.0**self.scale_bits)
+        np.rint(scaled, out=scaled)
         if self.bound < _INT64_SAFE:
             return scaled.astype(np.int64)
         wide = np.empty(scaled.shape, dtype=object)
@@ -81,7 +81,8 @@ class Encoding:
     def decode(self, totals: NDArray[Any]) -> NDArray[np.float64]:
         """Read integers back as real numbers, each correctly rounded."""
         if totals.dtype != object:
-            return np.ldexp(totals.astype(np.float64), -self.scale_bits)
+            narrow: NDArray[np.float64] = np.multiply(totals, 2.0**-self.scale_bits)
+            return narrow
         unit = 1 << self.scale_bits
         flat = [int(v) / unit for v in totals.reshape(-1).tolist()]
         return np.array(flat, dtype=np.float64).reshape(totals.shape)

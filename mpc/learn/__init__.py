@@ -4,11 +4,15 @@ Written against `mpc.primitives` alone: with `run_ideal` this is an ordinary num
 """
 
 from mpc.learn.archive import FittedModel
+from mpc.learn.averaging import AveragedModel, Trainer
+from mpc.learn.clusters import ClusterModel
+from mpc.learn.components import PcaModel
 from mpc.learn.data import ArrayRows, Rows
 from mpc.learn.ease import EaseModel
 from mpc.learn.evaluating import ClassifierQuality, RegressionQuality
+from mpc.learn.factor_model import FactorModel
 from mpc.learn.programs import evaluate, load_model, program
-from mpc.learn.ranking import RankingQuality
+from mpc.learn.ranking import RankingQuality, RatingQuality
 from mpc.learn.recommender_specs import Als, Ease, GradientFactorization, Holdout, ImplicitAls
 from mpc.learn.recommending import Recommendation, RecommenderModel
 from mpc.learn.regression import RegressionModel
@@ -29,10 +33,13 @@ __all__ = [
     "Als",
     "ArrayRows",
     "ArraySpec",
+    "AveragedModel",
     "Category",
     "ClassifierQuality",
+    "ClusterModel",
     "Ease",
     "EaseModel",
+    "FactorModel",
     "FederatedAverage",
     "FittedModel",
     "GradientFactorization",
@@ -43,14 +50,17 @@ __all__ = [
     "LogisticRegression",
     "Numeric",
     "Pca",
+    "PcaModel",
     "PoissonRegression",
     "RankingQuality",
+    "RatingQuality",
     "Recommendation",
     "RecommenderModel",
     "RegressionModel",
     "RegressionQuality",
     "Rows",
     "Spec",
+    "Trainer",
     "columns_of",
     "complete",
     "evaluate",

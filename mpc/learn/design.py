@@ -61,16 +61,28 @@ class Design(msgspec.Struct, frozen=True):
 
     def unscaling(self) -> NDArray[np.float64]:
         """The matrix T with `T @ beta` the coefficients for unscaled columns, shape `(width, width)`."""
-        matrix = np.eye(self.width)
-        position = 1
-        for block in self.blocks:
-            if isinstance(block, NumericColumn):
-                matrix[position, position] = 1.0 / block.scale
-                matrix[0, position] = -block.center / block.scale
-                position += 1
-            else:
-                position += len(block.levels)
+        matrix = np.diag(np.concatenate([[1.0], 1.0 / self.scales()]))
+        matrix[0, 1:] = -self.centers() / self.scales()
         return matrix
+
+    def scales(self) -> NDArray[np.float64]:
+        """Scale of every column after the constant (1 for levels)."""
+        parts = [[b.scale] if isinstance(b, NumericColumn) else [1.0] * len(b.levels) for b in self.blocks]
+        return np.array([v for part in parts for v in part])
+
+    def centers(self) -> NDArray[np.float64]:
+        """Centre of every column after the constant (0 for levels)."""
+        parts = [[b.center] if isinstance(b, NumericColumn) else [0.0] * len(b.levels) for b in self.blocks]
+        return np.array([v for part in parts for v in part])
+
+    def features(self) -> tuple[Feature, ...]:
+        """The features that reading rows for a prediction needs: any value, any level."""
+        return tuple(
+            Numeric(b.column, b.transform, -1e15 if b.transform == "none" else -1.0 + 2.0**-52, 1e15)
+            if isinstance(b, NumericColumn)
+            else Category(b.column)
+            for b in self.blocks
+        )
 
     def rows_of(self, local: "LocalRows") -> "DesignRows":
         """One party's rows seen through this design."""

@@ -14,11 +14,12 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from mpc.learn.admission import Admission, admit
 from mpc.learn.data import Rows
-from mpc.learn.interactions import Admission, Ratings, admit, load
+from mpc.learn.interactions import Ratings, load
 from mpc.learn.recommender_specs import Ease
 from mpc.learn.recommending import RecommenderModel
-from mpc.learn.vocabulary import Discovery, Vocabulary, agree
+from mpc.learn.vocabulary import Discovery, Vocabulary
 from mpc.primitives import Checkpoint, Program, Progress, Sum
 
 __all__ = ["EaseModel", "fit_ease", "gram_block"]
@@ -125,25 +126,17 @@ def fit_ease(
 ) -> Program[EaseModel]:
     """Train EASE.
 
-    Reveals: to all parties, what `agree` and `admit` reveal, and the number of users of every pair of admitted items
+    Reveals: to all parties, what `admit` reveals, and the number of users of every pair of admitted items
     (cells of 1 included).
     """
     local = load(spec, data, implicit=True)
     if checkpoint is None:
-        vocabulary = yield from agree(
-            "ease/items",
-            spec.items,
-            local.items.values,
-            capacity=spec.capacity,
-            minimum_parties=spec.minimum_parties,
-            discovery=discovery,
-        )
         admission = yield from admit(
-            spec, local, vocabulary, label="ease", minimum_users=spec.minimum_users, parties=parties, rating_range=None
+            spec, local, label="ease", minimum_users=spec.minimum_users, parties=parties, discovery=discovery
         )
         gram = np.zeros(0, dtype=np.int64)
     else:
-        admission = Admission(Vocabulary(checkpoint["items"]), checkpoint["users"], 0, 0.0)
+        admission = Admission.resume(checkpoint)
         gram = checkpoint["gram"].astype(np.int64)
     width = len(admission.items)
     train = local.train.renumbered(local.numbered(admission.items), width)
@@ -160,7 +153,7 @@ def fit_ease(
         totals = yield Sum.of(f"ease/gram/{number}", {"gram": cells}, bound, context=admission.context())
         assert totals is not None
         gram = np.concatenate([gram, totals["gram"].astype(np.int64)])
-        yield Checkpoint({"items": admission.items.values, "users": admission.users, "gram": narrow(gram)})
+        yield Checkpoint({**admission.save(), "gram": narrow(gram)})
         yield Progress(number + 1, len(blocks), {"items": float(width), "cells": float(len(gram))})
     return closed_form(admission.items, gram, spec.regularization)
 

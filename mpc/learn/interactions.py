@@ -1,4 +1,4 @@
-"""One party's user-item rows as compressed sparse rows, and the admission of items by their support."""
+"""One party's user-item rows as compressed sparse rows."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,15 +7,12 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from mpc.errors import PlanError, RangeError
-from mpc.fixedpoint import Encoding
 from mpc.learn.data import Codes, Rows, identifiers, reals
 from mpc.learn.recommender_specs import Recommender
 from mpc.learn.splits import key_hash, pair_bucket, splitmix64
 from mpc.learn.vocabulary import Vocabulary
-from mpc.primitives import Program, Sum
 
-__all__ = ["Admission", "Interactions", "Ratings", "admit", "load"]
+__all__ = ["Interactions", "Ratings", "load"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -150,74 +147,3 @@ def _chosen(user: Any, item: Any, train: Any, names: Any, vocabulary: Vocabulary
     rank = np.empty(len(user), dtype=np.int64)
     rank[order] = np.arange(len(user)) - starts[user[order]]
     return rank < most
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Admission:
-    """The items whose statistics may enter, and public totals about them."""
-
-    items: Vocabulary
-    users: NDArray[np.int64]
-    """Users (training rows, for explicit ratings) of each admitted item over all parties."""
-
-    population: int
-    """Users of all parties with a training row."""
-
-    rating_mean: float
-
-    def context(self) -> bytes:
-        """Digest bound into every later sum."""
-        return self.items.digest()
-
-
-def admit(
-    spec: Recommender,
-    local: Interactions,
-    vocabulary: Vocabulary,
-    *,
-    label: str,
-    minimum_users: int,
-    parties: int,
-    rating_range: tuple[float, float] | None,
-) -> Program[Admission]:
-    """Admit items by the number of their users and of the parties that have them.
-
-    Reveals: to all parties, for every item of the vocabulary the number of users and (if asked for) of parties; the
-    number of users; the sum of the ratings.
-
-    Raises:
-        PlanError: More parties are asked for than there are, or no item is admitted.
-        RangeError: An item is outside a declared catalogue, or a rating outside its declared range.
-    """
-    if spec.minimum_parties > parties:
-        raise PlanError("", field="minimum_parties", reason="more than there are parties")
-    if spec.items is not None:
-        vocabulary.require(local.items.values, spec.item)
-    train = local.train.renumbered(local.numbered(vocabulary), len(vocabulary))
-    count = np.bincount(train.columns, minlength=len(vocabulary))
-    arrays: dict[str, NDArray[Any]] = {"users": count, "population": np.array([int((train.counts > 0).sum())])}
-    bounds = {"users": spec.users_at_most, "population": spec.users_at_most}
-    if spec.minimum_parties > 1:
-        arrays["holders"], bounds["holders"] = (count > 0).astype(np.int64), 1
-    largest = max(abs(v) for v in rating_range) if rating_range else 0.0
-    encoding = Encoding(scale_bits=20, range=float(spec.users_at_most * len(vocabulary)) * largest)
-    if rating_range and train.values is not None:
-        _check_ratings(train.values, rating_range, spec.rating or "")
-        arrays["ratings"] = encoding.encode(np.array([train.values.sum()]), statistic="rating sum")
-        bounds["ratings"] = encoding.bound
-    totals = yield Sum.of(f"{label}/support", arrays, bounds, context=vocabulary.digest())
-    assert totals is not None
-    users = totals["users"].astype(np.int64)
-    admitted = users >= minimum_users
-    if spec.minimum_parties > 1:
-        admitted &= totals["holders"].astype(np.int64) >= spec.minimum_parties
-    if not admitted.any():
-        raise PlanError("", reason="no item has enough users and parties", column=spec.item)
-    mean = float(encoding.decode(totals["ratings"])[0]) / max(1, int(users.sum())) if "ratings" in totals else 0.0
-    return Admission(vocabulary.subset(admitted), users[admitted], int(totals["population"][0]), mean)
-
-
-def _check_ratings(values: NDArray[np.float64], span: tuple[float, float], column: str) -> None:
-    """Refuse a rating outside the declared range (`RangeError` naming the column)."""
-    if values.size and (float(values.min()) < span[0] or float(values.max()) > span[1]):
-        raise RangeError("", column=column)

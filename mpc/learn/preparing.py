@@ -70,7 +70,7 @@ def prepare(
     label: str,
     parties: int,
     penalized: bool,
-    target_magnitude: float,
+    target_magnitude: float = 1.0,
     scale_target: bool = False,
     discovery: Discovery | None = None,
 ) -> Program[Prepared]:

@@ -8,25 +8,40 @@ from numpy.typing import NDArray
 
 from mpc.errors import PlanError, SourceError
 from mpc.learn.archive import FittedModel, read_folder
+from mpc.learn.averaging import AveragedModel, Trainer, fit_average
+from mpc.learn.clusters import ClusterModel, fit_clusters
+from mpc.learn.components import PcaModel, fit_pca
 from mpc.learn.data import Rows
 from mpc.learn.ease import EaseModel, fit_ease
 from mpc.learn.evaluating import ClassifierQuality, RegressionQuality, evaluate_regression
+from mpc.learn.factor_model import FactorModel
+from mpc.learn.factor_rounds import fit_factors
+from mpc.learn.gradient import fit_gradient
 from mpc.learn.linear import fit_linear
 from mpc.learn.newton import fit_newton
-from mpc.learn.ranking import RankingQuality, evaluate_ranking
-from mpc.learn.recommender_specs import Ease
+from mpc.learn.ranking import RankingQuality, RatingQuality, evaluate_ranking, evaluate_ratings
+from mpc.learn.recommender_specs import Als, Ease, GradientFactorization, ImplicitAls
 from mpc.learn.recommending import RecommenderModel
 from mpc.learn.regression import RegressionModel
-from mpc.learn.regression_specs import LinearRegression, LogisticRegression, PoissonRegression
+from mpc.learn.regression_specs import (
+    FederatedAverage,
+    KMeans,
+    LinearRegression,
+    LogisticRegression,
+    Pca,
+    PoissonRegression,
+)
 from mpc.learn.specs import Spec, kind_of
 from mpc.learn.vocabulary import Discovery
 from mpc.primitives import Program
 
 __all__ = ["MODELS", "Quality", "evaluate", "load_model", "program"]
 
-Quality: TypeAlias = RankingQuality | ClassifierQuality | RegressionQuality
+Quality: TypeAlias = RankingQuality | RatingQuality | ClassifierQuality | RegressionQuality
 
-MODELS: Final[Mapping[str, type[FittedModel]]] = {m.kind: m for m in (EaseModel, RegressionModel)}
+MODELS: Final[Mapping[str, type[FittedModel]]] = {
+    m.kind: m for m in (AveragedModel, ClusterModel, EaseModel, FactorModel, PcaModel, RegressionModel)
+}
 """Fitted models by the kind in their file."""
 
 
@@ -37,6 +52,7 @@ def program(
     parties: int,
     checkpoint: Mapping[str, NDArray[Any]] | None = None,
     discovery: Discovery | None = None,
+    trainers: Mapping[str, Trainer] | None = None,
 ) -> Program[FittedModel]:
     """One party's side of a training.
 
@@ -50,17 +66,30 @@ def program(
         checkpoint: The state of an earlier `Checkpoint` of the same spec and data: the program goes on from there and
             ends with the same bits.
         discovery: Opens unions of identifiers; needed when the spec declares no catalogue or levels.
+        trainers: The training functions that this party offers, by name (`FederatedAverage`).
     """
     if parties < 1:
         raise PlanError("", reason="a training has parties")
     match spec:
         case Ease():
             return fit_ease(spec, data, parties=parties, checkpoint=checkpoint, discovery=discovery)
+        case Als() | ImplicitAls():
+            return fit_factors(spec, data, parties=parties, checkpoint=checkpoint, discovery=discovery)
+        case GradientFactorization():
+            return fit_gradient(spec, data, parties=parties, checkpoint=checkpoint, discovery=discovery)
         case LogisticRegression() | PoissonRegression():
             return fit_newton(spec, data, parties=parties, checkpoint=checkpoint, discovery=discovery)
         case LinearRegression():
             return fit_linear(spec, data, parties=parties, checkpoint=checkpoint, discovery=discovery)
-    raise PlanError("", reason=f"no training program for {kind_of(spec)}")
+        case Pca():
+            return fit_pca(spec, data, parties=parties, checkpoint=checkpoint, discovery=discovery)
+        case KMeans():
+            return fit_clusters(spec, data, parties=parties, checkpoint=checkpoint, discovery=discovery)
+        case FederatedAverage():
+            trainer = (trainers or {}).get(spec.trainer)
+            if trainer is None:
+                raise PlanError("", field="trainer", reason="this party has no training function of that name")
+            return fit_average(spec, data, trainer=trainer, checkpoint=checkpoint)
 
 
 def evaluate(model: FittedModel, spec: Spec, data: Rows) -> Program[Quality]:
@@ -69,7 +98,9 @@ def evaluate(model: FittedModel, spec: Spec, data: Rows) -> Program[Quality]:
     Raises:
         PlanError: The spec declares no hold-out, or the model has no evaluation.
     """
-    if isinstance(model, RecommenderModel) and isinstance(spec, Ease):
+    if isinstance(model, FactorModel) and isinstance(spec, Als | GradientFactorization):
+        return evaluate_ratings(model, spec, data)
+    if isinstance(model, RecommenderModel) and isinstance(spec, Ease | ImplicitAls):
         return evaluate_ranking(model, spec, data)
     if isinstance(model, RegressionModel) and isinstance(
         spec, LinearRegression | LogisticRegression | PoissonRegression

@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 from mpc.errors import PlanError
 from mpc.fixedpoint import Encoding
 from mpc.learn.data import Rows
+from mpc.learn.factor_model import FactorModel
 from mpc.learn.interactions import Ratings, load
 from mpc.learn.recommender_specs import Recommender
 from mpc.learn.recommending import RecommenderModel, top
 from mpc.primitives import Program, Sum
 
-__all__ = ["RankingQuality", "evaluate_ranking", "ranking_sums"]
+__all__ = ["RankingQuality", "RatingQuality", "evaluate_ranking", "evaluate_ratings", "ranking_sums"]
 
 _SCALE_BITS: Final = 30
 
@@ -62,6 +63,42 @@ def evaluate_ranking(
         recall=dict(zip(recall_at, means[:split].tolist(), strict=True)),
         ndcg=dict(zip(ndcg_at, means[split:].tolist(), strict=True)),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RatingQuality:
+    """Errors of predicted ratings over all parties' held-out rows."""
+
+    ratings: int
+    rmse: float
+    mae: float
+
+
+def evaluate_ratings(model: FactorModel, spec: Recommender, data: Rows) -> Program[RatingQuality]:
+    """Errors on the declared hold-out; each user's vector is solved from the user's training rows.
+
+    A held-out rating of an item that was not admitted is predicted by the mean (and the user's bias).
+
+    Reveals: to all parties, the number of held-out ratings and the sums of absolute and of squared errors.
+    """
+    if spec.holdout is None or model.rating_range is None:
+        raise PlanError("", field="holdout", reason="an evaluation of ratings needs a declared hold-out and range")
+    local = load(spec, data, implicit=False)
+    numbers = local.numbered(model.vocabulary)
+    people = model.fold_in(local.train.renumbered(numbers, len(model.vocabulary)))
+    assert local.test.values is not None
+    error = model.predict(people, local.test.rows(), numbers[local.test.columns]) - local.test.values
+    span = model.rating_range[1] - model.rating_range[0]
+    rows = spec.users_at_most * 1024
+    encoding = Encoding(scale_bits=_SCALE_BITS, range=float(rows) * max(1.0, span) ** 2)
+    sums = np.array([np.square(error).sum(), np.abs(error).sum()])
+    arrays = {"ratings": np.array([len(error)]), "errors": encoding.encode(sums, statistic="prediction errors")}
+    bounds = {"ratings": rows, "errors": encoding.bound}
+    totals = yield Sum.of("evaluate/ratings", arrays, bounds, context=model.vocabulary.digest())
+    assert totals is not None
+    count = int(totals["ratings"][0])
+    squared, absolute = (encoding.decode(totals["errors"]) / max(1, count)).tolist()
+    return RatingQuality(ratings=count, rmse=float(np.sqrt(squared)), mae=absolute)
 
 
 def ranking_sums(

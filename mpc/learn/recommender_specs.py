@@ -104,7 +104,7 @@ class Factors(Recommender, frozen=True):
     regularization: float = 0.18
     minimum_users: int = 5
     iterations: int = msgspec.field(default=20)
-    """Outer iterations: rounds of full item updates, or sweeps over all blocks, or gradient rounds."""
+    """Full item updates; a solver in blocks makes one round per block of each, a gradient solver 2.5 rounds."""
 
     def check_factors(self) -> None:
         """Refuse impossible fields of a factor model (`PlanError`)."""
@@ -125,6 +125,9 @@ class Solved(Factors, frozen=True, kw_only=True):
     block: int = 8
     """Dimensions of a block."""
 
+    deviation: float = 0.1
+    """Standard deviation of the initial factors, before division by the square root of the dimension."""
+
     learning_rate: float = 0.1
     """Adam's step (solver `gradient`)."""
 
@@ -142,6 +145,7 @@ class Solved(Factors, frozen=True, kw_only=True):
         """Refuse impossible fields of a solved factor model (`PlanError`)."""
         self.check_factors()
         between("block", self.block, 1, 4096)
+        between("deviation", self.deviation, 1e-9, 1e3)
         between("learning_rate", self.learning_rate, 1e-9, 1e3)
         between("scale_bits", self.scale_bits, 4, 60)
         between("magnitude", self.magnitude, 1e-6, 1e12)
@@ -174,14 +178,10 @@ class ImplicitAls(Solved, frozen=True, tag_field="kind", tag="implicit_als"):
     exponent: float = 1.0
     """Exponent of the frequency scaling."""
 
-    deviation: float = 0.1
-    """Standard deviation of the initial factors, divided by the square root of the dimension."""
-
     def __post_init__(self) -> None:
         self.check_solved()
         between("unobserved", self.unobserved, 0.0, 1e6)
         between("exponent", self.exponent, 0.0, 2.0)
-        between("deviation", self.deviation, 1e-9, 1e3)
 
 
 class GradientFactorization(Factors, frozen=True, kw_only=True, tag_field="kind", tag="gradient_factorization"):
@@ -190,7 +190,7 @@ class GradientFactorization(Factors, frozen=True, kw_only=True, tag_field="kind"
     regularization: float = 0.02
     iterations: int = 100
     optimizer: Literal["sgd", "momentum", "adam"] = "adam"
-    learning_rate: float = 0.05
+    learning_rate: float = 0.01
     momentum: float = 0.9
     user_step: Literal["exact", "gradient"] = "exact"
     """Whether a user's vector is solved exactly or moved by one gradient step per round, as FedMF does."""

@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 from mpc.errors import ParameterError
 from mpc.learn.archive import FittedModel
 from mpc.learn.data import ArrayRows, Rows
-from mpc.learn.design import Design, LevelColumns, LocalRows, NumericColumn, load_rows
+from mpc.learn.design import Design, LevelColumns, LocalRows, load_rows
 from mpc.learn.families import Bernoulli
 from mpc.learn.inference import normal_quantile, normal_two_sided, student_quantile, student_two_sided
-from mpc.learn.regression_specs import Category, Feature, Numeric
 
 __all__ = ["RegressionModel"]
 
@@ -110,15 +109,6 @@ class RegressionModel(FittedModel):
         pairs = zip((center - half).tolist(), (center + half).tolist(), strict=True)
         return dict(zip(("intercept", *self.names), pairs, strict=True))
 
-    def features(self) -> tuple[Feature, ...]:
-        """The features that reading rows for a prediction needs."""
-        return tuple(
-            Numeric(b.column, b.transform, -1e15 if b.transform == "none" else -1.0 + 2.0**-52, 1e15)
-            if isinstance(b, NumericColumn)
-            else Category(b.column)
-            for b in self.design.blocks
-        )
-
     def predict(self, data: Rows | Mapping[str, Any]) -> NDArray[np.float64]:
         """Expected target of every complete row: a probability, a count, or a value.
 
@@ -126,7 +116,7 @@ class RegressionModel(FittedModel):
             data: Rows, or a mapping of columns. Unknown levels count as the reference.
         """
         rows = ArrayRows(data) if isinstance(data, Mapping) else data
-        return self.predict_local(load_rows(self.features(), None, None, rows, held_out=False))
+        return self.predict_local(load_rows(self.design.features(), None, None, rows, held_out=False))
 
     def predict_local(self, local: LocalRows) -> NDArray[np.float64]:
         """Expected target of rows already read."""

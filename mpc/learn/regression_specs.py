@@ -172,7 +172,7 @@ class Pca(Tabular, frozen=True, tag_field="kind", tag="pca"):
 
 
 class KMeans(Tabular, frozen=True, tag_field="kind", tag="k_means"):
-    """Lloyd's algorithm; a cluster under `minimum_rows` keeps its centre and its sum is never taken."""
+    """Lloyd's algorithm; the columns of a cluster with fewer than `minimum_rows` rows are never summed."""
 
     table: str
     features: tuple[Feature, ...]

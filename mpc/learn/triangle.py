@@ -17,14 +17,17 @@ def triangle_length(width: int) -> int:
 
 def pack_symmetric(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
     """Upper triangles (diagonal included) of symmetric matrices, shape `(..., w, w)` to `(..., w (w + 1) / 2)`."""
-    rows, columns = np.triu_indices(matrices.shape[-1])
-    return np.ascontiguousarray(matrices[..., rows, columns])
+    width = matrices.shape[-1]
+    rows, columns = np.triu_indices(width)
+    flat = matrices.reshape(*matrices.shape[:-2], width * width)
+    packed: NDArray[np.float64] = np.take(flat, rows * width + columns, axis=-1)
+    return packed
 
 
 def unpack_symmetric(packed: NDArray[np.float64], width: int) -> NDArray[np.float64]:
     """Symmetric matrices of packed triangles."""
-    rows, columns = np.triu_indices(width)
-    out = np.empty((*packed.shape[:-1], width, width))
-    out[..., rows, columns] = packed
-    out[..., columns, rows] = packed
-    return out
+    at = np.arange(width)
+    low, high = np.minimum.outer(at, at), np.maximum.outer(at, at)
+    places = low * width - low * (low - 1) // 2 + (high - low)
+    square: NDArray[np.float64] = np.take(packed, places.reshape(-1), axis=-1)
+    return square.reshape(*packed.shape[:-1], width, width)
