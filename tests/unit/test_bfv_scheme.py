@@ -74,7 +74,19 @@ def test_packed_codes_return():
     assert np.array_equal(secret._unpack_codes(secret._pack_codes(codes)), codes)
 
 
-@pytest.mark.parametrize("material", [b"\x00" * 1023, b"\x00" * 1025, b"\x00" * 1023 + b"\x03", b"\xff" * 1024])
+@pytest.mark.parametrize(
+    "material",
+    [
+        b"\x61" * 1023,
+        b"\x61" * 1025,
+        b"\x61" * 1023 + b"\x03",
+        b"\xff" * 1024,
+        bytes(1024),
+        b"\x55" * 1024,
+        b"\x05" * 1024,
+    ],
+    ids=["short", "long", "one invalid code", "invalid codes", "zero", "no zeros", "half zeros"],
+)
 def test_bytes_that_are_no_ternary_secret_are_refused(material):
     for use in (secret.decryptor, secret.symmetric_encryptor):
         with pytest.raises(KeyAccessError):

@@ -1,6 +1,8 @@
 """What is particular to `paillier`: its keys, its tables, slots that carry, and what a hostile key or number meets."""
 
 import pickle
+import threading
+import time
 
 import gmpy2
 import numpy as np
@@ -223,3 +225,24 @@ def test_two_ciphertexts_never_share_their_randomness(pair):
     assert len(set(numbers)) == 20
     assert len(quotients) == 20 * 19
     assert 1 not in quotients
+
+
+def test_other_threads_run_during_the_owners_powers():
+    """Held throughout, the interpreter lock would stop this thread for the whole power."""
+    modulus, finished = (mpz(1) << 8_000) - 3, threading.Event()
+
+    def power():
+        secret._secret_power(mpz(3), mpz(1) << 7_900, modulus)
+        finished.set()
+
+    worker = threading.Thread(target=power)
+    started = last = time.perf_counter()
+    longest = 0.0
+    worker.start()
+    while not finished.is_set():
+        now = time.perf_counter()
+        longest, last = max(longest, now - last), now
+    longest = max(longest, time.perf_counter() - last)
+    worker.join()
+
+    assert longest < (time.perf_counter() - started) / 2

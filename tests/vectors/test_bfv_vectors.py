@@ -15,7 +15,6 @@ import pytest
 
 from mpc.entropy import FixedEntropy, Keystream, uniform_below
 from mpc.errors import WireError
-from mpc.keys.secret import SecretKey
 from mpc.params import parameter_set
 from mpc.schemes import public, secret
 
@@ -134,13 +133,12 @@ def test_the_textbook_opens_what_bfv_encrypts_and_finds_the_predicted_noise(name
 @pytest.mark.parametrize("vector", _FILE["bad"], ids=lambda v: v["comment"])
 def test_bad_bfv_ciphertexts_are_refused(vector):
     parameters = parameter_set(vector["parameter_set"])
-    good = public.encryptor(secret.generate(parameters, FixedEntropy(b"bad"))[0]).encrypt(
-        np.zeros((1, parameters.slots), dtype=np.uint64)
-    )[0]
+    public_key, key = secret.generate(parameters, FixedEntropy(b"bad"))
+    good = public.encryptor(public_key).encrypt(np.zeros((1, parameters.slots), dtype=np.uint64))[0]
     edit = bytes.fromhex(vector["bytes"]) * vector.get("repeat", 1)
     bad = good[: vector["offset"]] + edit + good[vector["offset"] + len(edit) :] + bytes(vector.get("extra", 0))
 
     with pytest.raises(WireError):
-        secret.decryptor(SecretKey(parameters.id, bytes(parameters.slots // 4))).decrypt([bad])
+        secret.decryptor(key).decrypt([bad])
     with pytest.raises(WireError):
         public.adder(parameters).start(1).add([bad])

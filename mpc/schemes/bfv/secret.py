@@ -135,6 +135,10 @@ def _native_secret(parameters: ParameterSet, material: bytes) -> Any:
     codes = _unpack_codes(material)
     if codes.size != degree or bool((codes == _INVALID).any()):
         raise KeyAccessError("the key's bytes are not a packed ternary secret of its parameter set")
+    # A group's key comes from a peer. Two thirds of a uniform secret are not zero; one that is sparse would hide
+    # little. An honest secret fails this with probability below exp(-N / 18) (Hoeffding), 2^-328 for N = 4096.
+    if not degree // 2 < np.count_nonzero(codes) < degree * 5 // 6:
+        raise KeyAccessError("the key's secret is not a uniform ternary one")
     coefficients = codes.astype(np.uint64)  # before the assignment: bytes would cut t - 1 off in silence
     coefficients[codes == _MINUS_ONE] = parameters.plain_modulus - 1
     context = native_context(parameters)

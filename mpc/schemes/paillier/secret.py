@@ -44,16 +44,16 @@ class _Parts:
 
     def open(self, ciphertext: mpz) -> mpz:
         """The plaintext modulo n (Paillier '99, section 7: decryption by parts)."""
-        above_p = gmpy2.powmod_sec(ciphertext % self.p_squared, self.p - 1, self.p_squared)
-        above_q = gmpy2.powmod_sec(ciphertext % self.q_squared, self.q - 1, self.q_squared)
+        above_p = _secret_power(ciphertext % self.p_squared, self.p - 1, self.p_squared)
+        above_q = _secret_power(ciphertext % self.q_squared, self.q - 1, self.q_squared)
         at_p = (above_p - 1) // self.p * self.p_factor % self.p
         at_q = (above_q - 1) // self.q * self.q_factor % self.q
         return at_p + self.p * ((at_q - at_p) * self.p_inverse % self.q)
 
     def zero(self, entropy: Entropy) -> mpz:
         """A uniform n-th power modulo n^2: r^p modulo p^2 and s^q modulo q^2 for uniform r and s."""
-        at_p = gmpy2.powmod_sec(uniform_unit(self.p, entropy), self.p, self.p_squared)
-        at_q = gmpy2.powmod_sec(uniform_unit(self.q, entropy), self.q, self.q_squared)
+        at_p = _secret_power(uniform_unit(self.p, entropy), self.p, self.p_squared)
+        at_q = _secret_power(uniform_unit(self.q, entropy), self.q, self.q_squared)
         return at_p + self.p_squared * ((at_q - at_p) * self._square_inverse % self.q_squared)
 
     def __reduce__(self) -> NoReturn:
@@ -96,12 +96,11 @@ class PaillierDecryptor:
         """
         values = unpack_ciphertexts(ciphertexts, self._parameters, self._parts.modulus)
         out = np.empty((len(values), self._parameters.slots), dtype=np.uint64)
-        with gmpy2.context(allow_release_gil=True):
-            for target, value in zip(out, values, strict=True):
-                row = unpack_slots(self._parts.open(value), self._parameters.slots)
-                if row is None:
-                    raise IntegrityError("a plaintext does not fit into its slots")
-                target[:] = row
+        for target, value in zip(out, values, strict=True):
+            row = unpack_slots(self._parts.open(value), self._parameters.slots)
+            if row is None:
+                raise IntegrityError("a plaintext does not fit into its slots")
+            target[:] = row
         return out
 
 
@@ -151,6 +150,12 @@ def decryptor(secret: SecretKey) -> PaillierDecryptor:
         KeyAccessError: The key was opened before or destroyed, or its bytes are not a key.
     """
     return PaillierDecryptor(parameter_set(secret.parameter_set), _Parts(private_key(secret.open_once())))
+
+
+def _secret_power(base: mpz, exponent: mpz, modulus: mpz) -> mpz:
+    """A power with a secret exponent, in constant time for its length; other threads run meanwhile."""
+    with gmpy2.context(allow_release_gil=True):
+        return gmpy2.powmod_sec(base, exponent, modulus)
 
 
 def _prime(entropy: Entropy) -> mpz:
