@@ -70,7 +70,7 @@ class Encoding:
         # The comparisons are false for NaN, so they refuse it too.
         if reals.size and not (float(reals.max()) <= self.range and float(reals.min()) >= -self.range):
             raise RangeError("beyond the declared range, or not a number", statistic=statistic)
-        scaled = np.multiply(reals, 2.0**self.scale_bits)
+        scaled = np.asarray(np.multiply(reals, 2.0**self.scale_bits))
         np.rint(scaled, out=scaled)
         if self.bound < _INT64_SAFE:
             return scaled.astype(np.int64)
