@@ -185,9 +185,8 @@ def _cast(kind: Type, value: Any) -> Any:
             unit = Decimal(1).scaleb(-kind.scale)
             if isinstance(value, float):
                 _require_finite(value)
-                scaled = value * 10.0**kind.scale
-                nudged = scaled + math.copysign(1e-9, scaled) if scaled else scaled
-                return Decimal(round(nudged)).scaleb(-kind.scale, context=_WIDE)
+                scaled = Decimal(value * 10.0**kind.scale).quantize(Decimal(1), rounding=ROUND_HALF_UP, context=_FLOATS)
+                return scaled.scaleb(-kind.scale, context=_WIDE)
             return Decimal(value).quantize(unit, rounding=ROUND_HALF_UP, context=_WIDE)
         case Kind.DATE:
             return value.date() if isinstance(value, datetime) else value
