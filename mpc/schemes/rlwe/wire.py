@@ -175,9 +175,9 @@ def encode(
     return b"".join((header, seed, packed.data))
 
 
-def _check(data: bytes, layout: Format, kinds: Collection[int]) -> tuple[int, int, int]:
-    if len(data) < HEADER_BYTES:
-        raise WireError("not an rlwe object: too short")
+def _check(data: object, layout: Format, kinds: Collection[int]) -> tuple[int, int, int]:
+    if not isinstance(data, bytes) or len(data) < HEADER_BYTES:
+        raise WireError("not an rlwe object: no bytes, or too few")
     magic, version, kind, set_number, noise, zero, index = _LAYOUT.unpack_from(data)
     if magic != _MAGIC or version != _VERSION or zero or kind not in kinds:
         raise WireError("not an rlwe object of the expected kind and version")
