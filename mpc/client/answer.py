@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -115,7 +116,8 @@ def table_text(columns: Sequence[str], values: Sequence[Sequence[object]]) -> st
     """A plain table, numbers to the right."""
     texts = [[cell(v) for v in row] for row in values]
     widths = [max([len(name), *(len(row[i]) for row in texts)]) for i, name in enumerate(columns)]
-    right = [bool(values) and isinstance(values[0][i], int | float) for i in range(len(columns))]
+    first = [next((row[i] for row in values if row[i] is not None), None) for i in range(len(columns))]
+    right = [isinstance(value, int | float | Decimal) for value in first]
 
     def line(cells: Sequence[str]) -> str:
         padded = (c.rjust(w) if r else c.ljust(w) for c, w, r in zip(cells, widths, right, strict=True))

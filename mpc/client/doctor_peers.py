@@ -138,7 +138,8 @@ def _surveyed(manifest: Manifest, coordinator: Member, entry: m.SurveyEntry) -> 
     """A party as the coordinator reaches it."""
     check = f"{entry.party} via {coordinator.name}"
     if entry.error is not None or entry.description is None:
-        reason = from_notice(entry.error).public if entry.error else "no answer"
+        error = from_notice(entry.error) if entry.error else None
+        reason = str(error.fields.get("reason") or error.sentence) if error else "no answer"
         return Finding.bad(
             AREA, check, reason, f"start it at its owner: sealroom party serve; {coordinator.name} dials it"
         )

@@ -224,14 +224,19 @@ class RoomFolder:
         """Turn a draft that every member signed into the sealed room.
 
         Raises:
-            ConfigurationError: The room lacks something without which no job can run.
-            IntegrityError: A signature is missing or does not hold.
+            ConfigurationError: The room lacks something without which no job can run, or a signature.
+            IntegrityError: A signature does not hold.
         """
         if not self.draft_file.exists():
             raise ConfigurationError("there is no draft to seal: the room is sealed, or not begun")
         draft = self.draft()
         if lacking := lacks(draft.manifest):
             raise ConfigurationError(f"the room cannot be sealed: {lacking[0]}")
+        if missing := draft.missing():
+            raise ConfigurationError(
+                f"the room cannot be sealed: not signed by {', '.join(missing)}",
+                instead="sealroom room collect FILE.signature.toml, with the signatures that are missing",
+            )
         manifest = draft.verify()
         write_atomically(self.sealed_file, draft.dumps())
         self.draft_file.unlink()

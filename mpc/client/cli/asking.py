@@ -139,7 +139,7 @@ class _Asking:
         """Run one query with its progress."""
         from mpc.client.cli.progress import JobProgress
 
-        text = text.strip().rstrip(";")
+        text = self.terminal.sql = text.strip().rstrip(";")
         plan = analyst.compile(text)  # a refusal needs no network
         with JobProgress(self.terminal, plan.parties) as progress:
             work = analyst.sql(text, scheme=self._scheme, timeout_s=self._timeout_s, watcher=progress)
@@ -254,8 +254,9 @@ def explain(
     if text is None:
         raise typer.BadParameter("give the SQL as an argument, with --file, or on standard input")
     profile = open_profile(room)
-    found = _explanation(profile, text, scheme)
     terminal: Terminal = context.obj
+    terminal.sql = text.strip().rstrip(";")
+    found = _explanation(profile, terminal.sql, scheme)
     if terminal.json or format_ == "json":
         print_json({**envelope("ok", 0), "plan": msgspec.to_builtins(found)})
     else:
@@ -268,7 +269,7 @@ def _explanation(profile: "Profile", text: str, scheme: str | None) -> "Explanat
 
     from mpc.plan import compile_query, explain, fold_now
 
-    plan = compile_query(fold_now(text.strip().rstrip(";"), dt.datetime.now(dt.UTC)), profile.manifest.dictionary)
+    plan = compile_query(fold_now(text, dt.datetime.now(dt.UTC)), profile.manifest.dictionary)
     is_party = profile.name in plan.parties
     return explain(plan, participants=plan.parties, analyst_is_party=is_party, scheme=scheme)
 

@@ -32,6 +32,8 @@ def report(terminal: Terminal, error: MpcError) -> int:
     colour = "yellow" if isinstance(error, JobCancelled) else "red"
     show = terminal.err.print
     show(f"[bold {colour}]SEALROOM-{error.code}[/] {escape(headline(error))}")
+    for line in pointed(terminal.sql, error.fields.get("offset")):
+        show(f"  [dim]│[/] {escape(line)}")
     show(f"  [dim]Why[/]   {escape(why)}")
     show(f"  [dim]Fix[/]   {escape(fix)}")
     show(f"  [dim]More[/]  sealroom help {error.code}")
@@ -40,8 +42,25 @@ def report(terminal: Terminal, error: MpcError) -> int:
 
 def headline(error: MpcError) -> str:
     """The sentence with the names that make it precise; reason, cure and job stand elsewhere."""
-    known = [f"{k} {v}" for k, v in error.fields.items() if k not in {"instead", "reason", "job"}]
+    hidden = {"instead", "reason", "job"}
+    if error.fields.get("member") == error.fields.get("party"):
+        hidden.add("member")
+    known = [f"{name} {value}" for name, value in error.fields.items() if name not in hidden]
     return f"{error.sentence} ({', '.join(known)})" if known else error.sentence
+
+
+def pointed(sql: str, offset: object) -> tuple[str, ...]:
+    r"""The line of a query that an offset points into, and a mark below it.
+
+    >>> pointed("SELECT x\nFROM y", 14)
+    ('FROM y', '     ^')
+    """
+    if not sql or not isinstance(offset, int) or not 0 <= offset <= len(sql):
+        return ()
+    start = sql.rfind("\n", 0, offset) + 1
+    end = sql.find("\n", offset)
+    line = sql[start : end if end >= 0 else len(sql)]
+    return line, " " * (offset - start) + "^"
 
 
 def report_usage(terminal: Terminal, problem: Any) -> int:

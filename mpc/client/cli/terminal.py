@@ -27,6 +27,9 @@ class Terminal:
     job: str = ""
     """The job that an error is about."""
 
+    sql: str = ""
+    """The SQL that an error's offset points into."""
+
     out: Console = field(default_factory=lambda: Console(highlight=False, soft_wrap=True))
     err: Console = field(default_factory=lambda: Console(stderr=True, highlight=False, soft_wrap=True))
 
