@@ -20,7 +20,7 @@ from mpc.keys.secret import SecretKey
 from mpc.learn import Spec, complete, to_mapping
 from mpc.learn.digest import training_digest
 from mpc.params import parameter_set
-from mpc.plan import QueryPlan, compile_query, finish_query, fold_now, value_header
+from mpc.plan import Explanation, QueryPlan, compile_query, explain, finish_query, fold_now, value_header
 from mpc.primitives import SumHeader
 from mpc.runtime.channel import GrpcCoordinatorPeer
 from mpc.runtime.clock import Clock, SystemClock
@@ -116,8 +116,8 @@ class Analyst:
         """
         started = time.monotonic()
         plan = self.compile(text)
-        participants = self.participants(plan.table)
-        chosen = self.choose(scheme)
+        explanation = self._explain(plan, scheme)
+        participants, chosen = self.participants(plan.table), explanation.parameter_set
         compiled = time.monotonic()
         job = PreparedJob.sign(
             manifest=self.profile.manifest,
@@ -151,7 +151,8 @@ class Analyst:
             "finish": ended - opened,
         }
         columns = tuple(c.name for c in table.columns)
-        return Answer(columns, table.rows, self._report(outcome, ended - started))
+        learned = tuple((d.who, d.what) for d in explanation.disclosures)
+        return Answer(columns, table.rows, self._report(outcome, ended - started, learned))
 
     def sign_training(
         self,
@@ -215,13 +216,22 @@ class Analyst:
             raise ParameterError(f"no table {table}")
         return tuple(sorted(found.parties))
 
-    def choose(self, scheme: str | None) -> str:
-        """The parameter set of a job."""
-        if scheme in {"clear", "insecure-clear"}:
-            return "insecure-clear-4096-t62"
-        return scheme if scheme and "-" in scheme else "bfv-4096-t40"
+    def explain(self, text: str, *, scheme: str | None = None) -> Explanation:
+        """What a query would do: steps, scheme and why, bytes, predicted seconds, and who learns what.
 
-    def _report(self, outcome: Outcome, seconds: float) -> Report:
+        Raises:
+            PlanError: The query cannot be answered.
+        """
+        plan = self.compile(text)
+        return self._explain(plan, scheme)
+
+    def _explain(self, plan: QueryPlan, scheme: str | None) -> Explanation:
+        participants = self.participants(plan.table)
+        return explain(
+            plan, participants=participants, analyst_is_party=self.profile.name in participants, scheme=scheme
+        )
+
+    def _report(self, outcome: Outcome, seconds: float, learned: tuple[tuple[str, str], ...] = ()) -> Report:
         parameters = parameter_set(outcome.request.parameter_set)
         return Report(
             job=outcome.request.job,
@@ -234,6 +244,7 @@ class Analyst:
             traffic=outcome.traffic,
             seconds=seconds,
             phases=outcome.phases,
+            disclosure=learned,
             key_exchange=self.key_exchange,
         )
 

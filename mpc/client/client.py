@@ -16,6 +16,8 @@ from mpc.client.training import Step, TrainingRun
 from mpc.errors import InternalError
 from mpc.keys.dictionary import Table
 from mpc.learn import Spec, spec_from_mapping
+from mpc.plan import Explanation, choose_parameters
+from mpc.primitives import Segment
 
 __all__ = ["Client", "connect"]
 
@@ -68,6 +70,10 @@ class Client:
         """Ask a query and open its answer; see `mpc.client.analyst.Analyst.sql`."""
         return self._run(self._analyst.sql(text, scheme=scheme, timeout_s=timeout_s, watcher=watcher))
 
+    def explain(self, text: str, scheme: str | None = None) -> Explanation:
+        """What a query would do and who would learn what; nothing is sent."""
+        return self._analyst.explain(text, scheme=scheme)
+
     def train(
         self,
         spec: Spec | Mapping[str, Any],
@@ -92,7 +98,7 @@ class Client:
             PlanError: The spec does not fit the room's tables.
         """
         wanted = spec_from_mapping(spec) if isinstance(spec, Mapping) else spec
-        keys = self._run(self._analyst.keys.take(self._analyst.choose(scheme)))
+        keys = self._run(self._analyst.keys.take(training_set(scheme)))
         job = self._analyst.sign_training(wanted, keys, timeout_s=timeout_s, resume=resume, attempt=attempt)
         steps: list[Step] = []
 
@@ -125,6 +131,12 @@ class Client:
 
 async def _connect(profile: Profile) -> Analyst:
     return Analyst.connect(profile)
+
+
+def training_set(scheme: str | None) -> str:
+    """The parameter set of a training: vectors are long, so the planner's choice for a million small values."""
+    segments = (Segment("values", 1 << 20, 1 << 40),)
+    return choose_parameters(segments, 3, scheme=scheme).parameters.id
 
 
 def connect(room: str | os.PathLike[str] | None = None) -> Client:

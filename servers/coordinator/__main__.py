@@ -15,6 +15,7 @@ from mpc.runtime.clock import SystemClock
 from mpc.runtime.daemon import configure_logging, serve_until_signal
 from mpc.runtime.server import add_service, build_server
 from mpc.runtime.tls import Gatekeeper, server_credentials
+from mpc.runtime.warming import warm_kernels
 from servers.coordinator.config import load_config
 from servers.coordinator.hub import Hub
 from servers.coordinator.service import handlers
@@ -46,11 +47,13 @@ async def run(path: Path) -> None:
     if cut_off := hub.recover():
         log.warning("%d jobs were cut off by the last stop and are aborted", cut_off)
     releasing = asyncio.create_task(hub.release_parties())
+    warming = asyncio.create_task(asyncio.to_thread(warm_kernels, config.warm))
     server = build_server()
     add_service(server, "mpc.wire.v1.Coordinator", handlers(hub, manifest), Gatekeeper(manifest))
 
     async def stop() -> None:
         releasing.cancel()
+        warming.cancel()
         await hub.close()
         await asyncio.gather(*(peer.close() for peer in peers.values()))
 

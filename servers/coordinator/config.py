@@ -22,6 +22,8 @@ class CoordinatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     keys: str = "keys"
     state: str = "state"
     jobs_at_once: int = 8
+    warm: tuple[str, ...] = ("rlwe-2048-t30", "rlwe-4096-t60")
+    """Parameter sets whose kernels are loaded in the background at start; the default is what the planner prefers."""
 
 
 def load_config(path: Path) -> CoordinatorConfig:

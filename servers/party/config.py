@@ -31,8 +31,8 @@ class PartyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     worker_memory_bytes: int = 0
     """Address space of a worker; 0 leaves the sandbox's default."""
 
-    warm: tuple[str, ...] = ()
-    """Parameter sets whose kernels are loaded at start; empty: the ones that the planner prefers."""
+    warm: tuple[str, ...] = ("rlwe-2048-t30", "rlwe-4096-t60")
+    """Parameter sets whose kernels are loaded at start; the default is what the planner prefers."""
 
 
 def load_config(path: Path) -> PartyConfig:

@@ -30,6 +30,7 @@ class Worker:
     def __init__(self, process: Process) -> None:
         self._process = process
         self._lock = asyncio.Lock()
+        self._warming: asyncio.Task[None] | None = None
 
     @classmethod
     async def start(cls, *, memory_bytes: int, warm: Sequence[str]) -> "Worker":
@@ -45,7 +46,9 @@ class Worker:
             start_new_session=False,
         )  # fmt: skip
         worker = cls(process)
-        await worker.request(Operation.WARM, list(warm), type(None))
+        await worker.request(Operation.WARM, [], type(None))
+        if warm:  # compiling may take long the first time; a job that comes meanwhile waits for it
+            worker._warming = asyncio.create_task(worker.request(Operation.WARM, list(warm), type(None)))
         return worker
 
     @property
@@ -121,6 +124,9 @@ class Worker:
     async def stop(self) -> None:
         """End the process and wait for it."""
         self.kill()
+        if self._warming is not None:
+            self._warming.cancel()
+            await asyncio.gather(self._warming, return_exceptions=True)
         await self._process.wait()
         transport = getattr(self._process, "_transport", None)
         if transport is not None:

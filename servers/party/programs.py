@@ -12,6 +12,7 @@ from mpc.errors import InternalError, ProtocolError, RangeError, SourceError
 from mpc.plan import Encoding, LocalQuery, LocalStatement, QueryPlan, QueryResult, compile_query, query_program
 from mpc.plan.local import LocalColumns
 from mpc.primitives import Checkpoint, Program, Progress, Sum, Totals
+from mpc.runtime.warming import kernel_cache
 from mpc.wire.job import JobKind
 from servers.party.checkpoints import Checkpoints
 from servers.party.sandbox import confine
@@ -78,6 +79,8 @@ def _open(task: Task, table: str, *, confined: bool) -> Source:
 def _confine(sources: Mapping[str, SourceSpec], writable: list[Path]) -> None:
     """Close the file system and the network to everything that the configuration does not declare."""
     readable = [path for spec in sources.values() for path in readable_paths(spec)]
+    cache = kernel_cache()
+    writable = [*writable, *([cache] if cache is not None else [])]
     for folder in writable:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     confine(readable=readable, writable=writable, network=any(needs_network(s) for s in sources.values()))

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from mpc.errors import InternalError, MpcError, ProtocolError, ResourceExhausted
+from mpc.runtime.warming import warm_kernels
 from servers.party.frames import Command, Operation, Reply, ReplyKind, read_frame, write_frame
 from servers.party.session import RoundKeys, Session, Task
 
@@ -87,20 +88,15 @@ class Worker:
 def warm(sets: Sequence[str]) -> None:
     """Load what the first job would wait for: the engine, the parser, the kernels."""
     import duckdb
-    import numpy as np
 
-    from mpc.entropy import SystemEntropy
-    from mpc.params import parameter_set
-    from mpc.schemes import public as public_schemes
-    from mpc.schemes import secret as secret_schemes
     from servers.party import programs
 
     programs.preload()
     duckdb.connect(":memory:").close()
-    for name in sets:
-        parameters = parameter_set(name)
-        public, _secret = secret_schemes.generate(parameters, SystemEntropy())
-        public_schemes.encryptor(public).encrypt(np.zeros((1, parameters.slots), dtype=np.uint64))
+    if sets:
+        from mpc.schemes.rlwe.secret import warm_up
+
+        warm_kernels(sets, warm_up)
 
 
 def failure_of(error: BaseException) -> Failure:
