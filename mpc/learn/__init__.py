@@ -3,7 +3,7 @@
 Written against `mpc.primitives` alone: with `run_ideal` this is an ordinary numpy library.
 """
 
-from mpc.learn.archive import FittedModel
+from mpc.learn.archive import FittedModel, safetensors
 from mpc.learn.averaging import AveragedModel, Trainer
 from mpc.learn.clusters import ClusterModel
 from mpc.learn.components import PcaModel
@@ -11,6 +11,7 @@ from mpc.learn.data import ArrayRows, Rows
 from mpc.learn.ease import EaseModel
 from mpc.learn.evaluating import ClassifierQuality, RegressionQuality
 from mpc.learn.factor_model import FactorModel
+from mpc.learn.forecast import SumForecast, disclosures, forecast
 from mpc.learn.programs import evaluate, load_model, program
 from mpc.learn.ranking import RankingQuality, RatingQuality
 from mpc.learn.recommender_specs import Als, Ease, GradientFactorization, Holdout, ImplicitAls
@@ -60,13 +61,17 @@ __all__ = [
     "RegressionQuality",
     "Rows",
     "Spec",
+    "SumForecast",
     "Trainer",
     "columns_of",
     "complete",
+    "disclosures",
     "evaluate",
+    "forecast",
     "kind_of",
     "load_model",
     "program",
+    "safetensors",
     "spec_from_mapping",
     "to_mapping",
 ]

@@ -44,7 +44,7 @@ class AveragedModel(FittedModel):
     weight: int
     """Sum of the parties' weights in the last round."""
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
+    def numbers(self) -> dict[str, NDArray[Any]]:
         """The arrays, under prefixed names."""
         return {f"array/{name}": values for name, values in self.values.items()}
 
@@ -53,7 +53,7 @@ class AveragedModel(FittedModel):
         return {"weight": self.weight}
 
     @classmethod
-    def restore(cls, arrays: Mapping[str, NDArray[Any]], description: Mapping[str, Any]) -> Self:
+    def rebuild(cls, arrays: Mapping[str, NDArray[Any]], description: Mapping[str, Any]) -> Self:
         """Build the model back."""
         return cls({n.removeprefix("array/"): v for n, v in arrays.items()}, int(description["weight"]))
 

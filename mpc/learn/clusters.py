@@ -54,7 +54,7 @@ class ClusterModel(FittedModel):
         parts = [nearest(block, self.standardized_centers)[0] for block in _blocks(design)]
         return np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
+    def numbers(self) -> dict[str, NDArray[Any]]:
         """Centres and counts."""
         return {"centers": self.standardized_centers, "counts": self.counts}
 
@@ -63,7 +63,7 @@ class ClusterModel(FittedModel):
         return {"inertia": self.inertia, "design": msgspec.to_builtins(self.design)}
 
     @classmethod
-    def restore(cls, arrays: Mapping[str, NDArray[Any]], description: Mapping[str, Any]) -> Self:
+    def rebuild(cls, arrays: Mapping[str, NDArray[Any]], description: Mapping[str, Any]) -> Self:
         """Build the model back."""
         return cls(
             design=msgspec.convert(description["design"], type=Design),

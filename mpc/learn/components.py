@@ -50,7 +50,7 @@ class PcaModel(FittedModel):
         matrix = self.design.rows_of(local).read(0, local.count)[:, 1:]
         return np.asarray((matrix - self.mean) @ self.components.T, dtype=np.float64)
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
+    def numbers(self) -> dict[str, NDArray[Any]]:
         """Means, components and variances."""
         return {"mean": self.mean, "components": self.components, "variance": self.explained_variance}
 
@@ -60,7 +60,7 @@ class PcaModel(FittedModel):
         return fields | {"design": msgspec.to_builtins(self.design)}
 
     @classmethod
-    def restore(cls, arrays: Mapping[str, NDArray[Any]], description: Mapping[str, Any]) -> Self:
+    def rebuild(cls, arrays: Mapping[str, NDArray[Any]], description: Mapping[str, Any]) -> Self:
         """Build the model back."""
         return cls(
             design=msgspec.convert(description["design"], type=Design),

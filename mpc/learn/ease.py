@@ -50,7 +50,7 @@ class EaseModel(RecommenderModel):
             np.sum(self.weights[columns], axis=0, out=out[row])
         return out
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
+    def numbers(self) -> dict[str, NDArray[Any]]:
         """Items, weights and item support."""
         return {"items": self.items, "weights": self.weights, "users": self.users}
 
@@ -59,7 +59,7 @@ class EaseModel(RecommenderModel):
         return {"regularization": self.regularization}
 
     @classmethod
-    def restore(cls, arrays: Mapping[str, NDArray[Any]], description: Mapping[str, Any]) -> Self:
+    def rebuild(cls, arrays: Mapping[str, NDArray[Any]], description: Mapping[str, Any]) -> Self:
         """Build the model back."""
         return cls(Vocabulary(arrays["items"]), arrays["weights"], arrays["users"], description["regularization"])
 

@@ -74,7 +74,7 @@ class FactorModel(RecommenderModel):
             np.clip(out, self.rating_range[0], self.rating_range[1], out=out)
         return out
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
+    def numbers(self) -> dict[str, NDArray[Any]]:
         """Items, vectors and item support."""
         return {"items": self.items, "vectors": self.vectors, "users": self.users}
 
@@ -83,7 +83,7 @@ class FactorModel(RecommenderModel):
         return {"problem": asdict(self.problem), "rating_range": list(self.rating_range or ())}
 
     @classmethod
-    def restore(cls, arrays: Mapping[str, NDArray[Any]], description: Mapping[str, Any]) -> Self:
+    def rebuild(cls, arrays: Mapping[str, NDArray[Any]], description: Mapping[str, Any]) -> Self:
         """Build the model back."""
         span = description["rating_range"]
         return cls(

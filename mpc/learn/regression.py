@@ -128,7 +128,7 @@ class RegressionModel(FittedModel):
             out[start : start + _STRETCH] = np.exp(eta) if self.family == "poisson" else eta
         return out
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
+    def numbers(self) -> dict[str, NDArray[Any]]:
         """Coefficients, covariance and active columns."""
         return {"beta": self.beta, "covariance": self.covariance, "active": self.active}
 
@@ -139,7 +139,7 @@ class RegressionModel(FittedModel):
         return out | {"design": msgspec.to_builtins(self.design)}
 
     @classmethod
-    def restore(cls, arrays: Mapping[str, NDArray[Any]], description: Mapping[str, Any]) -> Self:
+    def rebuild(cls, arrays: Mapping[str, NDArray[Any]], description: Mapping[str, Any]) -> Self:
         """Build the model back."""
         fields = dict(description)
         design = msgspec.convert(fields.pop("design"), type=Design)

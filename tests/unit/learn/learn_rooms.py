@@ -28,8 +28,18 @@ def train(spec, rooms, **more):
     from mpc.learn import program
 
     models = run_ideal([program(spec, data, parties=len(rooms), **more) for data in rooms])
-    assert len({m.digest() for m in models}) == 1
+    assert len({m.bits() for m in models}) == 1
     return models[0]
+
+
+def equal(one, two) -> bool:
+    """Whether two models are equal to the last bit, however they came about."""
+    numbers = one.numbers(), two.numbers()
+    return (
+        one.description() == two.description()
+        and numbers[0].keys() == numbers[1].keys()
+        and all(np.array_equal(numbers[0][name], numbers[1][name]) for name in numbers[0])
+    )
 
 
 def record(programs):

@@ -8,7 +8,7 @@ from mpc.learn import ArrayRows, Category, Ease, LogisticRegression, Numeric
 from mpc.learn.data import Codes, identifiers, reals
 from mpc.learn.union import union_program
 from mpc.learn.vocabulary import Vocabulary
-from tests.unit.learn.learn_rooms import owner, patients, room, shops, train
+from tests.unit.learn.learn_rooms import equal, owner, patients, room, shops, train
 
 SEED = b"d" * 32
 
@@ -87,7 +87,7 @@ def test_a_discovered_vocabulary_trains_the_declared_model(texts):
     found = train(Ease("r", "user", "item", **spec, capacity=200), rooms, discovery=union_program(SEED))
     declared = train(Ease("r", "user", "item", **spec, items=tuple(np.unique(rows["item"]).tolist())), rooms)
 
-    assert found.digest() == declared.digest()
+    assert equal(found, declared)
 
 
 def test_a_discovered_item_of_one_party_does_not_enter():
@@ -110,7 +110,7 @@ def test_discovered_levels_train_the_declared_model():
 
     found = train(LogisticRegression("t", "back", features), rooms, discovery=union_program(SEED))
 
-    assert found.digest() == train(LogisticRegression("t", "back", declared), rooms).digest()
+    assert equal(found, train(LogisticRegression("t", "back", declared), rooms))
 
 
 def test_without_a_declaration_or_a_discovery_there_is_no_vocabulary():

@@ -158,7 +158,7 @@ def test_resuming_from_any_checkpoint_is_bit_identical(make, solver):
         again = run_ideal(
             [program(spec, d, parties=3, checkpoint=own[number]) for d, own in zip(rooms, states, strict=True)]
         )
-        assert {m.digest() for m in again} == {results[0].digest()}
+        assert {m.bits() for m in again} == {results[0].bits()}
 
 
 def test_short_sums_change_nothing():
@@ -235,7 +235,7 @@ def test_a_saved_model_recommends_the_same(tmp_path):
 
     again = load_model(tmp_path)
 
-    assert again.digest() == model.digest()
+    assert again.bits() == model.bits()
     asked = model.recommend([3, 10, 17], ratings=[5.0, 1.0, 4.0], k=4)
     assert asked == again.recommend([3, 10, 17], ratings=[5.0, 1.0, 4.0], k=4)
     assert len(asked) == 4
@@ -283,7 +283,7 @@ def test_gradient_factorisation_resumes_bit_identically():
     states = [[s.state for s in own if isinstance(s, Checkpoint)] for own in steps]
     again = run_ideal([program(spec, d, parties=3, checkpoint=own[2]) for d, own in zip(rooms, states, strict=True)])
 
-    assert {m.digest() for m in again} == {results[0].digest()}
+    assert {m.bits() for m in again} == {results[0].bits()}
 
 
 def test_adam_takes_the_steps_of_the_paper():

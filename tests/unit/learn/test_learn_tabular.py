@@ -51,7 +51,7 @@ def test_components_survive_disk_and_resume(tmp_path):
         ]
     )
 
-    assert load_model(tmp_path).digest() == results[0].digest() == again[0].digest()
+    assert load_model(tmp_path).bits() == results[0].bits() == again[0].bits()
     assert np.array_equal(load_model(tmp_path).transform(ROWS), results[0].transform(ROWS))
 
 
@@ -105,12 +105,12 @@ def test_clusters_resume_bit_identically(tmp_path):
     states = [[s.state for s in own if isinstance(s, Checkpoint)] for own in steps]
     results[0].save(tmp_path)
 
-    assert load_model(tmp_path).digest() == results[0].digest()
+    assert load_model(tmp_path).bits() == results[0].bits()
     for number in (0, len(states[0]) - 1):
         again = run_ideal(
             [program(spec, d, parties=3, checkpoint=own[number]) for d, own in zip(rooms, states, strict=True)]
         )
-        assert {m.digest() for m in again} == {results[0].digest()}
+        assert {m.bits() for m in again} == {results[0].bits()}
 
 
 def average(**changes) -> FederatedAverage:
@@ -179,7 +179,7 @@ def test_averages_resume_and_survive_disk(tmp_path):
     )
     results[0].save(tmp_path)
 
-    assert again[0].digest() == results[0].digest() == load_model(tmp_path).digest()
+    assert again[0].bits() == results[0].bits() == load_model(tmp_path).bits()
 
 
 def test_an_unknown_trainer_and_wrong_arrays_are_refused():

@@ -1,0 +1,160 @@
+"""What a training will cost and open, from the spec alone: the material of EXPLAIN and of an owner's approval."""
+
+import math
+from dataclasses import dataclass
+
+from mpc.learn.design import typed
+from mpc.learn.recommender_specs import Als, Ease, GradientFactorization, ImplicitAls, Recommender
+from mpc.learn.regression_specs import (
+    Category,
+    FederatedAverage,
+    KMeans,
+    LinearRegression,
+    LogisticRegression,
+    Pca,
+    PoissonRegression,
+    Tabular,
+)
+from mpc.learn.solver_choice import choose
+from mpc.learn.specs import Spec
+from mpc.learn.triangle import triangle_length
+
+__all__ = ["SumForecast", "disclosures", "forecast", "gram_sensitivity"]
+
+
+@dataclass(frozen=True, slots=True)
+class SumForecast:
+    """Sums of one kind."""
+
+    statistic: str
+    rounds: int
+    """At most; an iteration may end earlier."""
+
+    values: int
+    """Values of one round, at most."""
+
+
+def forecast(spec: Spec, *, items: int | None = None, entries: int = 1 << 20) -> tuple[SumForecast, ...]:
+    """The sums of a training, at most (discoveries apart).
+
+    Args:
+        spec: A completed spec.
+        items: Admitted items, where they are known; else the catalogue or the capacity.
+        entries: Ratings over all parties, for the choice of a solver.
+
+    >>> forecast(Ease("ratings", "user", "item", items=("a", "b", "c"), minimum_parties=1))[1].values
+    6
+    """
+    match spec:
+        case Ease() | Als() | ImplicitAls() | GradientFactorization():
+            universe = len(spec.items) if spec.items is not None else spec.capacity
+            count = universe if items is None else items
+            support = SumForecast("support", 1, universe * (1 + (spec.minimum_parties > 1)) + 2)
+            return (support, _item_sums(spec, count, entries))
+        case FederatedAverage():
+            size = sum(math.prod(a.shape) for a in spec.arrays)
+            return (SumForecast("weighted arrays", spec.rounds, size + 1),)
+        case _:
+            width = _width(spec)
+            moments = SumForecast("counts and moments", 2, 2 * width + 4)
+            return (moments, _row_sums(spec, width))
+
+
+def _item_sums(spec: Ease | Als | ImplicitAls | GradientFactorization, items: int, entries: int) -> SumForecast:
+    if isinstance(spec, Ease):
+        return SumForecast("co-occurrences", 1, triangle_length(items))
+    if isinstance(spec, GradientFactorization):
+        return SumForecast("item gradients", spec.iterations, items * spec.dimension + 1)
+    width = spec.dimension + isinstance(spec, Als)
+    schedule = choose(spec, width, items=items, entries=entries)
+    block = len(schedule.blocks[0])
+    each = block + (triangle_length(block) if schedule.solver != "gradient" else 0)
+    shared = triangle_length(width) if isinstance(spec, ImplicitAls) else 0
+    return SumForecast(f"item statistics ({schedule.solver})", schedule.rounds, items * each + shared + 1)
+
+
+def _width(spec: Tabular) -> int:
+    """Columns of the design, at most."""
+    assert isinstance(spec, LinearRegression | LogisticRegression | PoissonRegression | KMeans | Pca)
+    width = 1
+    for feature in typed(spec.features):
+        if isinstance(feature, Category):
+            width += len(feature.levels) if feature.levels is not None else feature.capacity
+        else:
+            width += 1
+    return width
+
+
+def _row_sums(spec: Spec, width: int) -> SumForecast:
+    match spec:
+        case LogisticRegression() | PoissonRegression():
+            extra = width if isinstance(spec, LogisticRegression) and spec.bias_reduction else 0
+            return SumForecast("Hessian, gradient, loss", spec.rounds, triangle_length(width) + width + 1 + extra)
+        case KMeans():
+            return SumForecast("cluster counts and sums", spec.iterations, spec.clusters * width + 1)
+        case _:
+            return SumForecast("cross products", 1, triangle_length(width + isinstance(spec, LinearRegression)))
+
+
+def disclosures(spec: Spec, parties: int) -> tuple[str, ...]:
+    """Who learns what: sentences for the owner who is asked to approve. All of it goes to every party.
+
+    The analyst receives the model, which is computed from these totals.
+    """
+    out: list[str] = []
+    if isinstance(spec, Recommender):
+        if spec.items is None:
+            out.append("the union of the parties' items, and how many parties have each")
+        out.append("the number of users of every item of the catalogue, the rare ones included")
+        if spec.minimum_parties > 1:
+            out.append("how many parties have each item")
+    elif isinstance(spec, Tabular):
+        out.extend(_tabular(spec))
+    match spec:
+        case Ease():
+            out.append("the number of users of every pair of admitted items, pairs with a single user included")
+        case Als() | ImplicitAls():
+            solver = "" if spec.solver == "gradient" else " and the summed products of user coordinates"
+            out.append(f"in every round, for every admitted item, the summed residual gradient{solver}")
+        case GradientFactorization():
+            out.append("in every round, the summed gradient of every admitted item")
+        case LogisticRegression() | PoissonRegression():
+            out.append("in every round, the weighted cross products of all columns, the gradient and the loss")
+        case LinearRegression() | Pca():
+            out.append("the cross products of all columns (and the target)")
+        case KMeans():
+            out.append("in every iteration, the size of every cluster and the column sums of the large ones")
+        case FederatedAverage():
+            out.append("in every round, the sum of the weights and the weighted sum of the arrays")
+    if getattr(spec, "holdout", None) is not None:
+        out.append("the summed quality measures on the held-out rows")
+    if parties == 2:
+        out.append("with two parties, each can subtract its own part: it learns the other party's statistics exactly")
+    return tuple(out)
+
+
+def _tabular(spec: Tabular) -> list[str]:
+    assert isinstance(spec, LinearRegression | LogisticRegression | PoissonRegression | KMeans | Pca)
+    out = ["the number of complete and of incomplete rows"]
+    kinds = typed(spec.features)
+    open_levels = [f.column for f in kinds if isinstance(f, Category) and f.levels is None]
+    if open_levels:
+        out.append(f"the union of the levels of {', '.join(open_levels)}, and how many parties have each")
+    if any(isinstance(f, Category) for f in kinds):
+        out.append("the number of rows of every level, the rare ones included")
+    if any(not isinstance(f, Category) for f in kinds):
+        out.append("the mean and the variance of every numeric column")
+    return out
+
+
+def gram_sensitivity(spec: Ease) -> float | None:
+    """How far one user can move the opened co-occurrences in Euclidean norm; None without a cap on items per user.
+
+    A user with m items adds 1 to m (m + 1) / 2 cells of the upper triangle.
+
+    >>> round(gram_sensitivity(Ease("r", "u", "i", items_per_user=50)) or 0.0, 1)
+    35.7
+    """
+    if spec.items_per_user is None:
+        return None
+    return math.sqrt(triangle_length(spec.items_per_user))
