@@ -103,7 +103,7 @@ class Keystream:
         size = (skip + count) * 8
         cipher = Cipher(algorithms.AES(self._key), modes.CTR(first_block.to_bytes(_BLOCK, "big")))
         buffer = np.zeros(size + _BLOCK, dtype=np.uint8)
-        cipher.encryptor().update_into(memoryview(bytes(size)), memoryview(buffer))
+        cipher.encryptor().update_into(bytes(size), buffer.data)
         words: NDArray[np.uint64] = buffer[:size].view("<u8")[skip:]
         return words
 
