@@ -44,7 +44,7 @@ def rows(parameters, count):
 
 
 def reference_ciphertext(parameters, material):
-    """A seeded ciphertext of row 0 by the textbook code; noise and seed from Python's generator: no secret is at stake."""
+    """A seeded ciphertext of row 0 by the textbook code; noise and seed from Python's generator: nothing is secret."""
     source, reference = random.Random(str(parameters.id)), Reference(parameters)
     noise = [source.randrange(-21, 22) for _ in range(parameters.slots)]
     message = [int(m) for m in rows(parameters, 1)[0]]
