@@ -1,0 +1,147 @@
+"""The planner's constants, measured on this machine.
+
+Whole roles of a sum run at two lengths, so that what is paid once per key and what is paid per slot come apart.
+"""
+
+import datetime as dt
+import statistics
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from mpc.client.bench import queries, sums
+from mpc.client.bench.cases import ClockKind, Resources
+from mpc.client.bench.machine import describe_machine
+from mpc.client.bench.measure import clock_of
+from mpc.client.bench.micro import threads_limited
+from mpc.client.bench.sums import RoundRunner
+from mpc.entropy import SystemEntropy
+from mpc.packing.layout import VectorLayout
+from mpc.params import ParameterSet, SchemeId, parameter_set
+from mpc.plan.constants import CostConstants, SchemeConstants
+from mpc.plan.cost import DEFAULT_MODEL
+from mpc.schemes import secret
+
+__all__ = ["calibrate"]
+
+_SETS: Final[Mapping[SchemeId, tuple[str, int, int]]] = {
+    SchemeId.CLEAR: ("insecure-clear-4096-t62", 16, 128),
+    SchemeId.RLWE: ("rlwe-4096-t60", 16, 128),
+    SchemeId.BFV: ("bfv-4096-t40", 4, 32),
+    SchemeId.PAILLIER: ("paillier-3072-s64", 2, 12),
+}
+"""A set of each scheme, and two numbers of ciphertexts."""
+
+_SAMPLES: Final = 5
+_JOBS: Final = 15
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """Seconds = fixed + slots x slope, through two medians."""
+
+    fixed_s: float
+    slot_ns: float
+
+    @classmethod
+    def through(cls, few: tuple[int, float], many: tuple[int, float]) -> "_Line":
+        slope = max(0.0, (many[1] - few[1]) / (many[0] - few[0]))
+        return cls(fixed_s=max(0.0, few[1] - slope * few[0]), slot_ns=slope * 1e9)
+
+
+def calibrate(progress: Callable[[str], None] = lambda _: None, *, with_room: bool = True) -> CostConstants:
+    """Measure the constants; about a minute.
+
+    Args:
+        progress: Told what is measured next.
+        with_room: Whether to start a room for the cost of a job; without it the reference's round trips stand for it.
+    """
+    with threads_limited(1):
+        lines = {}
+        for scheme, (name, few, many) in _SETS.items():
+            progress(f"sums under {name}")
+            lines[scheme] = _roles(parameter_set(name), few, many)
+        mask_ns = _mask_ns(lines[SchemeId.CLEAR], progress)
+        keys = {}
+        for scheme, (name, _, _) in _SETS.items():
+            progress(f"keys of {name}")
+            keys[scheme] = _key_s(parameter_set(name))
+    # `clear` copies: what its party does beyond masks is packing, and its own copy is counted with it.
+    packing_ns = max(0.0, lines[SchemeId.CLEAR]["party"].slot_ns - mask_ns)
+    progress("a job in a room of three parties")
+    job_s = _job_s() if with_room else DEFAULT_MODEL.round_trips * DEFAULT_MODEL.round_trip_s
+    machine = describe_machine()
+    return CostConstants(
+        machine=machine.cpu_model,
+        commit=machine.commit,
+        measured_at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        mask_ns=round(mask_ns, 2),
+        packing_ns=round(packing_ns, 2),
+        job_s=round(job_s, 4),
+        schemes={
+            scheme.value: _constants(scheme, roles, keys[scheme], mask_ns, packing_ns)
+            for scheme, roles in lines.items()
+        },
+    )
+
+
+def _constants(
+    scheme: SchemeId, roles: Mapping[str, _Line], key_s: float, mask_ns: float, packing_ns: float
+) -> SchemeConstants:
+    parameters = parameter_set(_SETS[scheme][0])
+    primes = len(parameters.lattice.moduli) if parameters.lattice and scheme is SchemeId.RLWE else 1
+    once = sum(line.fixed_s for line in roles.values())
+    return SchemeConstants(
+        encrypt_ns=round(max(0.0, roles["party"].slot_ns - mask_ns - packing_ns) / primes, 3),
+        add_ns=round(roles["coordinator"].slot_ns / 2 / primes, 3),
+        decrypt_ns=round(max(0.0, roles["recipient"].slot_ns - packing_ns) / primes, 3),
+        key_s=round(key_s + once, 5),
+    )
+
+
+def _roles(parameters: ParameterSet, few: int, many: int, parties: int = 2) -> dict[str, _Line]:
+    """The three roles of a sum of two parties (one pair's masks) by number of slots."""
+    short, long = _round(parameters, few, parties), _round(parameters, many, parties)
+    return {
+        role: _Line.through((few * parameters.slots, short[role]), (many * parameters.slots, long[role]))
+        for role in short
+    }
+
+
+def _round(parameters: ParameterSet, ciphertexts: int, parties: int) -> dict[str, float]:
+    probe = VectorLayout.compile(sums.requests_of(sums.vectors(parties, 1))[0].header.segments, parameters, parties)
+    length = ciphertexts * probe.slots_per_ciphertext // probe.segments[0].limbs
+    runner = RoundRunner(parameters, sums.requests_of(sums.vectors(parties, length)), ClockKind.CPU)
+    runner.run()
+    phases = [runner.run().phases for _ in range(_SAMPLES)]
+    return {role: statistics.median(p[role] for p in phases) for role in phases[0]}
+
+
+def _mask_ns(clear: Mapping[str, _Line], progress: Callable[[str], None]) -> float:
+    """One more pair's mask, per slot: a party among six against a party among two."""
+    name, few, many = _SETS[SchemeId.CLEAR]
+    progress("masks")
+    among_six = _roles(parameter_set(name), few, many, parties=6)["party"].slot_ns
+    return max(0.0, (among_six - clear["party"].slot_ns) / 4)
+
+
+def _key_s(parameters: ParameterSet) -> float:
+    clock = clock_of(ClockKind.CPU)
+    taken = []
+    for _ in range(_SAMPLES):
+        start = clock()
+        secret.generate(parameters, SystemEntropy())
+        taken.append(clock() - start)
+    return statistics.median(taken)
+
+
+def _job_s() -> float:
+    """What a job takes beside local statements and arithmetic: a total of 1000 rows under `clear`, on loopback."""
+    with Resources() as resources:
+        site = resources.enter("job", lambda: queries.site(1_000, 16, None))
+        sql = queries.QUERIES["total"]
+        taken = []
+        for _ in range(_JOBS):
+            report = site.client.sql(sql, scheme="clear").report
+            taken.append(report.seconds - report.phases.get("local", 0.0))
+    return statistics.median(taken)
