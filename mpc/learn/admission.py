@@ -11,7 +11,7 @@ from mpc.errors import PlanError, RangeError
 from mpc.fixedpoint import Encoding
 from mpc.learn.interactions import Interactions
 from mpc.learn.recommender_specs import Recommender
-from mpc.learn.vocabulary import Discovery, Vocabulary, agree
+from mpc.learn.vocabulary import Discovery, Vocabulary, agree, contributors
 from mpc.primitives import Program, Sum
 
 __all__ = ["Admission", "admit"]
@@ -70,14 +70,13 @@ def admit(
         PlanError: More parties are asked for than there are, or no item is admitted.
         RangeError: An item is outside a declared catalogue, or a rating outside its declared range.
     """
-    if spec.minimum_parties > parties:
-        raise PlanError("", field="minimum_parties", reason="more than there are parties")
+    needed = contributors(spec.minimum_parties, parties)
     vocabulary = yield from agree(
         f"{label}/items",
         spec.items,
         local.items.values,
         capacity=spec.capacity,
-        minimum_parties=spec.minimum_parties,
+        minimum_parties=needed,
         discovery=discovery,
     )
     if spec.items is not None:
@@ -86,7 +85,7 @@ def admit(
     count = np.bincount(train.columns, minlength=len(vocabulary))
     arrays: dict[str, NDArray[Any]] = {"users": count, "population": np.array([int((train.counts > 0).sum())])}
     bounds = {"users": spec.users_at_most, "population": spec.users_at_most}
-    if spec.minimum_parties > 1:
+    if needed > 1:
         arrays["holders"], bounds["holders"] = (count > 0).astype(np.int64), 1
     largest = max(abs(v) for v in rating_range) if rating_range else 0.0
     encoding = Encoding(scale_bits=20, range=float(spec.users_at_most * len(vocabulary)) * largest)
@@ -98,8 +97,8 @@ def admit(
     assert totals is not None
     users = totals["users"].astype(np.int64)
     admitted = users >= minimum_users
-    if spec.minimum_parties > 1:
-        admitted &= totals["holders"].astype(np.int64) >= spec.minimum_parties
+    if needed > 1:
+        admitted &= totals["holders"].astype(np.int64) >= needed
     if not admitted.any():
         raise PlanError("", reason="no item has enough users and parties", column=spec.item)
     mean = float(encoding.decode(totals["ratings"])[0]) / max(1, int(users.sum())) if "ratings" in totals else 0.0

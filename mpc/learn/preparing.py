@@ -12,7 +12,7 @@ from mpc.errors import PlanError
 from mpc.fixedpoint import Encoding, range_for
 from mpc.learn.design import Design, LevelColumns, LocalRows, NumericColumn, check_levels, nothing_left, typed
 from mpc.learn.regression_specs import Category, Feature, Numeric, Tabular
-from mpc.learn.vocabulary import Discovery, Vocabulary, agree
+from mpc.learn.vocabulary import Discovery, Vocabulary, agree, contributors
 from mpc.primitives import Program, Sum
 
 __all__ = ["Prepared", "prepare"]
@@ -82,20 +82,20 @@ def prepare(
     """
     kinds = typed(features)
     vocabularies: dict[str, Vocabulary] = {}
+    needed: dict[str, int] = {}
     for feature in kinds:
         if isinstance(feature, Category):
-            if feature.minimum_parties > parties:
-                raise PlanError("", column=feature.column, reason="minimum_parties exceeds the number of parties")
+            needed[feature.column] = contributors(feature.minimum_parties, parties)
             check_levels(feature, local)
             vocabularies[feature.column] = yield from agree(
                 f"{label}/levels/{feature.column}",
                 feature.levels,
                 np.unique(local.levels[feature.column]),
                 capacity=feature.capacity,
-                minimum_parties=feature.minimum_parties,
+                minimum_parties=needed[feature.column],
                 discovery=discovery,
             )
-    first = yield from _first_moments(spec, kinds, local, vocabularies, label, target_magnitude)
+    first = yield from _first_moments(spec, kinds, local, vocabularies, needed, label, target_magnitude)
     if first.rows == 0:
         raise PlanError("", reason="no row has all columns")
     design = _design(kinds, first, spec, penalized=penalized)
@@ -136,6 +136,7 @@ def _first_moments(
     kinds: Sequence[Numeric | Category],
     local: LocalRows,
     vocabularies: Mapping[str, Vocabulary],
+    minimum: Mapping[str, int],
     label: str,
     target_magnitude: float,
 ) -> Program[_First]:
@@ -150,7 +151,6 @@ def _first_moments(
         encodings[name] = fine(magnitude * most)
         arrays[name] = encodings[name].encode(np.array([value]), statistic=name)
         bounds[name] = encodings[name].bound
-    minimum = {f.column: f.minimum_parties for f in kinds if isinstance(f, Category)}
     for column, vocabulary in vocabularies.items():
         number = vocabulary.index(local.levels[column])[local.codes[column]]
         count = np.bincount(number[number >= 0], minlength=len(vocabulary))

@@ -52,7 +52,9 @@ class Category(
     minimum_rows: int = 20
     """Levels with fewer rows over all parties are not admitted (their rows have 0 in every column)."""
 
-    minimum_parties: int = 1
+    minimum_parties: int = 2
+    """Levels that fewer parties have are not admitted: their rows would be one party's rows."""
+
     reference: str | int | None = None
     """The level without a column. By default none in a penalised model, else the most frequent."""
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mpc.errors import PlanError, RangeError, SourceError
 from mpc.primitives import Program
 
-__all__ = ["Discovery", "Vocabulary", "agree"]
+__all__ = ["Discovery", "Vocabulary", "agree", "contributors"]
 
 
 class Discovery(Protocol):
@@ -80,6 +80,17 @@ class Vocabulary:
             encoded = value.encode() if isinstance(value, str) else str(value).encode()
             state.update(len(encoded).to_bytes(8, "big") + encoded)
         return state.digest()
+
+
+def contributors(wanted: int, parties: int) -> int:
+    """The minimum number of contributing parties; a room of one has nobody to hide from.
+
+    Raises:
+        PlanError: More are wanted than there are.
+    """
+    if wanted > parties > 1:
+        raise PlanError("", field="minimum_parties", reason="more than there are parties")
+    return min(wanted, parties)
 
 
 def agree(

@@ -82,7 +82,9 @@ def test_readmission_gains_by_training_together(division):
     rows = readmission()
     held = Holdout(5, columns=("patient_nbr",))
     numbers = [Numeric(n, "log1p" if n.startswith("number_") else "none", 0, 1000) for n in NUMBERS]
-    levels = [Category(n, levels=tuple(np.unique(rows[n]).tolist()), minimum_rows=200) for n in LEVELS]
+    levels = [
+        Category(n, levels=tuple(np.unique(rows[n]).tolist()), minimum_rows=200, minimum_parties=1) for n in LEVELS
+    ]
     spec = LogisticRegression("e", "readmitted", (*numbers, *levels), 1.0, holdout=held, rounds=10)
     if division == "specialty":
         home = np.searchsorted(["G", "R"], rows["medical_specialty"], side="right")

@@ -153,6 +153,18 @@ def test_rare_levels_get_no_column():
     assert model.names == ("age", "visits", "ward=east", "ward=south")
 
 
+def test_a_level_of_one_party_gets_no_column():
+    rooms = room(ROWS, "patient", "3")
+    columns = [{n: v for b in r.read(list(ROWS)) for n, v in b.items()} for r in rooms]
+    for party, own in enumerate(columns):
+        own["ward"] = np.where(own["ward"] == "west", "west" if party == 1 else "east", own["ward"])
+
+    model = train(logistic(), [ArrayRows(own) for own in columns])
+
+    assert model.names[2:4] == ("ward=east", "ward=south")
+    assert train(logistic(), [ArrayRows(columns[1])]).names[2:5] == ("ward=east", "ward=south", "ward=west")
+
+
 def test_a_column_that_others_determine_is_left_out_and_named():
     rows = ROWS | {"years": ROWS["age"] * 2.0 + 1.0}
     spec = LogisticRegression("stays", "back", (*FEATURES, Numeric("years", minimum=0, maximum=300)))
@@ -287,7 +299,9 @@ def test_binned_auc_of_ties_is_a_half():
 def readmission_spec(rows, **changes) -> LogisticRegression:
     counts = {"number_outpatient", "number_emergency", "number_inpatient"}
     numbers = [Numeric(n, "log1p" if n in counts else "none", 0, 1000) for n in NUMBERS]
-    levels = [Category(n, levels=tuple(np.unique(rows[n]).tolist()), minimum_rows=200) for n in LEVELS]
+    levels = [
+        Category(n, levels=tuple(np.unique(rows[n]).tolist()), minimum_rows=200, minimum_parties=1) for n in LEVELS
+    ]
     held = Holdout(5, columns=("patient_nbr",))
     fields = {"regularization": 1.0, "holdout": held, "rounds": 10} | changes
     return LogisticRegression("encounters", "readmitted", (*numbers, *levels), **fields)
