@@ -29,6 +29,9 @@ __all__ = ["JobRun", "Progress"]
 T = TypeVar("T")
 
 _MAX_ROUNDS: Final = 100_000
+_FIRST_NOTICE_S: Final = 1.0
+_LAST_NOTICE_S: Final = 15.0
+"""Watchers hear who is awaited after the first of these, then ever less often, down to once in the second."""
 
 
 @dataclass(slots=True)
@@ -121,13 +124,28 @@ class JobRun:
 
         tasks = {party: asyncio.ensure_future(one(party)) for party in sorted(self.peers)}
         try:
-            done = await asyncio.gather(*tasks.values())
+            await self._gather(tasks)
         except BaseException:
             for task in tasks.values():
                 task.cancel()
             await asyncio.gather(*tasks.values(), return_exceptions=True)
             raise
-        return dict(zip(tasks, done, strict=True))
+        return {party: task.result() for party, task in tasks.items()}
+
+    async def _gather(self, tasks: Mapping[PartyId, asyncio.Future[T]]) -> None:
+        """Wait for all, raise the first failure, and say who is awaited whenever that takes long."""
+        patience = _FIRST_NOTICE_S
+        while True:
+            done, pending = await asyncio.wait(tasks.values(), timeout=patience, return_when=asyncio.FIRST_EXCEPTION)
+            for task in tasks.values():
+                if task in done:
+                    task.result()
+            if not pending:
+                return
+            for party, task in tasks.items():
+                if task in pending:
+                    self.announce(step="awaiting", party=party)
+            patience = min(2 * patience, _LAST_NOTICE_S)
 
     # ---- commit ----------------------------------------------------------------------------------------------
 

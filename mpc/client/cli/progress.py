@@ -25,6 +25,8 @@ _STEPS: Final = {
 }
 _SPINNER: Final = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _BAR: Final = 28
+_ONE_NOTICE_S: Final = 0.5
+"""Notices of the coordinator that come within this time belong together."""
 
 
 class JobView:
@@ -37,8 +39,20 @@ class JobView:
         self.lanes: dict[str, tuple[str, float]] = {}
         """Party -> what it does, and since when (seconds of the job)."""
 
+        self.awaited: dict[str, float] = {}
+        """Party -> when the coordinator last said that it waits for it."""
+
         self.round = 0
         self.done = self.total = 0
+
+    def waiting(self) -> dict[str, tuple[str, float]]:
+        """The lanes that are still at work: those the coordinator last named, once it names any."""
+        latest = max(self.awaited.values(), default=0.0)
+        return {
+            party: (what, since)
+            for party, (what, since) in sorted(self.lanes.items())
+            if since >= latest or self.awaited.get(party, 0.0) > latest - _ONE_NOTICE_S
+        }
 
     def take(self, event: "JobEvent") -> str:
         """Take an event; returns a line for the log, or nothing if it is not news."""
@@ -57,6 +71,7 @@ class JobView:
         if event.step == "awaiting":
             what, since = self.lanes.get(event.party, ("answers", event.seconds))
             self.lanes[event.party] = (what, since)
+            self.awaited[event.party] = event.seconds
             return f"waiting for {event.party}, {event.seconds - since:.0f} s"
         what = _STEPS.get(event.step, event.step)
         new = self.lanes.get(event.party, ("", 0.0))[0] != what
@@ -107,7 +122,7 @@ class JobProgress:
         head = f"job {view.job[:8]}" if view.job else "making fresh keys"
         text = Text.assemble((f"{spin} ", "cyan"), (head, "bold"), f"  {now - self._started:.1f} s")
         width = max((len(p) for p in view.parties), default=0)
-        for party, (what, since) in sorted(view.lanes.items()):
+        for party, (what, since) in view.waiting().items():
             waited = now - self._job_began - since
             style = "yellow" if waited > 5 else "dim"
             text.append(f"\n  {party:<{width}}  {what}", style="")
