@@ -13,11 +13,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from mpc.entropy import Keystream
 from mpc.errors import ConfigurationError, ParameterError, WireError
 from mpc.params.base import ParameterSet
 from mpc.schemes.base import Slots
 from mpc.schemes.rlwe.kernels import pipeline
+from mpc.schemes.rlwe.keystream import VectorKeystream
 from mpc.schemes.rlwe.ring import LANES, Arithmetic, Ring, ring
 from mpc.schemes.rlwe.wire import Ciphertext, Kind, wire_format
 
@@ -117,7 +117,7 @@ def expand_seeds(seeded: Sequence[tuple[bytes, int]], out: Words) -> None:
         stop = start + 1
         while stop < len(seeded) and seeded[stop] == (seed, index + stop - start):
             stop += 1
-        Keystream(seed).fill(index * span, out[start:stop])
+        VectorKeystream(seed).fill(index * span, out[start:stop])
         start = stop
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from mpc.entropy import Entropy, Keystream, SystemEntropy
+from mpc.entropy import Entropy, SystemEntropy
 from mpc.errors import WireError
 from mpc.keys.public import PublicKey
 from mpc.params.base import ParameterSet
@@ -11,6 +11,7 @@ from mpc.params.catalogue import parameter_set
 from mpc.schemes.base import Slots, check_slots
 from mpc.schemes.rlwe.blocks import DEFAULT, Execution, block_of, expand_seeds, for_blocks, release
 from mpc.schemes.rlwe.kernels import pipeline
+from mpc.schemes.rlwe.keystream import VectorKeystream
 from mpc.schemes.rlwe.noise import bounds
 from mpc.schemes.rlwe.ring import LANES, Ring, error_words
 from mpc.schemes.rlwe.wire import Kind, encode, parse_key, wire_format
@@ -79,11 +80,11 @@ class PublicEncryptor:
         out: list[bytes] = [b""] * count
         if not count:
             return out
-        stream = Keystream(self._entropy.token(32))
+        stream = VectorKeystream(self._entropy.token(32))
         for_blocks(-(-count // LANES), self._execution, lambda blocks: self._encrypt(slots, stream, blocks, out))
         return out
 
-    def _encrypt(self, slots: Slots, stream: Keystream, blocks: range, out: list[bytes]) -> None:
+    def _encrypt(self, slots: Slots, stream: VectorKeystream, blocks: range, out: list[bytes]) -> None:
         constants, kernels = self._ring, pipeline()
         n, noise = constants.degree, bounds(self._parameters).fresh_public
         words = np.empty(2 * error_words(LANES * n) + 2 * n, dtype=np.uint64)

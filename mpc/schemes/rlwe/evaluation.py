@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mpc.entropy import Entropy, Keystream, SystemEntropy
+from mpc.entropy import Entropy, SystemEntropy
 from mpc.errors import ParameterError, RangeError
 from mpc.keys.public import PublicKey
 from mpc.params.base import ParameterSet
@@ -18,6 +18,7 @@ from mpc.schemes.base import Slots, check_slots
 from mpc.schemes.rlwe.blocks import DEFAULT, BlockReader, Execution, block_of, for_blocks, release
 from mpc.schemes.rlwe.encryption import PublicEncryptor
 from mpc.schemes.rlwe.kernels import pipeline
+from mpc.schemes.rlwe.keystream import VectorKeystream
 from mpc.schemes.rlwe.noise import bounds, flooded_noise, flooding_width, product_noise
 from mpc.schemes.rlwe.ring import LANES
 from mpc.schemes.rlwe.wire import Ciphertext, Kind, encode, parse_batch
@@ -135,7 +136,7 @@ class Evaluator:
         noise = [self._decryptable(flooded_noise(parameters, one.noise, width)) for one in batch]
         encryptor = PublicEncryptor(public_key, execution=self._execution, entropy=self._entropy)
         fresh = parse_batch(encryptor.encrypt(cover), parameters)
-        stream = Keystream(self._entropy.token(32))
+        stream = VectorKeystream(self._entropy.token(32))
         size = 16 * constants.degree if width else 0
 
         def step(block: int, reader: BlockReader) -> None:

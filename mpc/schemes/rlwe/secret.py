@@ -10,7 +10,7 @@ from typing import Final, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from mpc.entropy import Entropy, Keystream, SystemEntropy, expand
+from mpc.entropy import Entropy, SystemEntropy, expand
 from mpc.errors import KeyAccessError, ParameterError, WireError
 from mpc.keys.public import PublicKey
 from mpc.keys.secret import SecretKey
@@ -21,6 +21,7 @@ from mpc.schemes.rlwe.addition import SumAdder
 from mpc.schemes.rlwe.blocks import DEFAULT, BlockReader, Execution, block_of, expand_seeds, for_blocks, release
 from mpc.schemes.rlwe.encryption import expand_key_seed
 from mpc.schemes.rlwe.kernels import pipeline
+from mpc.schemes.rlwe.keystream import VectorKeystream
 from mpc.schemes.rlwe.noise import bounds
 from mpc.schemes.rlwe.ring import LANES, Ring, error_words
 from mpc.schemes.rlwe.warm import warm_up as warm_up_public
@@ -66,7 +67,7 @@ def _expand_material(constants: Ring, material: bytes) -> tuple[Words, Words, by
         raise ParameterError("the material of an rlwe key has 32 bytes")
     n, digest = constants.degree, constants.parameters.digest()
     words = np.empty(n + error_words(LANES * n), dtype=np.uint64)
-    Keystream(expand(material, _SECRET + digest)).fill(0, words)
+    VectorKeystream(expand(material, _SECRET + digest)).fill(0, words)
     seed = expand(material, _UNIFORM + digest, SEED_BYTES)
     uniform = expand_key_seed(constants, seed)
     work = np.empty((3, n, LANES), dtype=np.uint64)
@@ -117,7 +118,7 @@ class SymmetricEncryptor:
         out: list[bytes] = [b""] * count
         while count:
             coins = self._entropy.token(32 + SEED_BYTES)
-            stream, seed = Keystream(coins[:32]), coins[32:]
+            stream, seed = VectorKeystream(coins[:32]), coins[32:]
             try:
                 for_blocks(
                     -(-count // LANES),
@@ -129,7 +130,7 @@ class SymmetricEncryptor:
             break
         return out
 
-    def _encrypt(self, slots: Slots, stream: Keystream, seed: bytes, blocks: range, out: list[bytes]) -> None:
+    def _encrypt(self, slots: Slots, stream: VectorKeystream, seed: bytes, blocks: range, out: list[bytes]) -> None:
         constants, kernels = self._ring, pipeline()
         n, k, noise = constants.degree, constants.primes, bounds(self._parameters).fresh_symmetric
         words = np.empty(error_words(LANES * n), dtype=np.uint64)

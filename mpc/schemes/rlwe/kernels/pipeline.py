@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from mpc.schemes.rlwe.kernels import packing, rounding, sampling, transform
 from mpc.schemes.rlwe.kernels.compiled import compiled
+from mpc.schemes.rlwe.kernels.host import host_has_vaes
+from mpc.schemes.rlwe.kernels.keystream import fill_keystream
 from mpc.schemes.rlwe.kernels.words import address, transpose
 
 __all__ = [
@@ -23,6 +25,8 @@ __all__ = [
     "encrypt_seeded",
     "expand_block",
     "expand_row",
+    "fill_keystream",
+    "host_has_vaes",
     "make_key",
     "make_multipliers",
     "multiply_block",

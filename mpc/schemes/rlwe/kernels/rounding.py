@@ -25,11 +25,11 @@ def round_doubles(y: Words, modulus: Words, t: np.uint64, out: Words) -> None:
     first, scale = y[0].reshape(-1), np.float64(t)
     sums = flat.view(np.float64)
     for j in range(flat.size):
-        sums[j] = np.float64(first[j]) * reals[0, 2]
+        sums[j] = np.float64(np.int64(first[j])) * reals[0, 2]
     for i in range(1, y.shape[0]):
         more, reciprocal = y[i].reshape(-1), reals[i, 2]
         for j in range(flat.size):
-            total = sums[j] + np.float64(more[j]) * reciprocal
+            total = sums[j] + np.float64(np.int64(more[j])) * reciprocal
             sums[j] = total - np.float64(total >= 1.0)
     for j in range(flat.size):
         value = np.uint64(np.int64((sums[j] * scale + _ROUND) - _ROUND))

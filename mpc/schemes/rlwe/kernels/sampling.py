@@ -210,7 +210,7 @@ def multipliers_of(values: Words, modulus: Words, out: Words, ifma: bool) -> Non
             rest = (w << np.uint64(52)) - quotient * q
             out[i, 0], out[i, 1] = w, quotient + np.uint64(rest >= q) + np.uint64(rest >= q + q)
         else:
-            centred = np.float64(w) - reals[0] * np.float64(w > half)
+            centred = np.float64(np.int64(w)) - reals[0] * np.float64(w > half)
             real_out[i, 0], real_out[i, 1] = centred, centred * reals[1]
 
 
