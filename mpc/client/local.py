@@ -134,6 +134,7 @@ class LocalRoom:
         config: dict[str, Any] = {"name": member.name}
         if member.role is not Role.ANALYST:
             config["listen"] = member.endpoint
+            config["operations"] = {"drain_s": 0.0}  # whoever closes a local room wants it gone
         if member.role is Role.PARTY:
             config["sources"] = {
                 table: self._source(folder, table, data) for table, data in self._tables[party_id(member.name)].items()
@@ -173,7 +174,7 @@ class LocalRoom:
         kind = "coordinator" if name == COORDINATOR else "party"
         folder = self.folder / name
         command = [sys.executable, "-m", f"servers.{kind}", "--config", str(folder / f"{kind}.toml")]
-        environment = {**os.environ, "SEALROOM_PARENT": str(os.getpid())}
+        environment = {**os.environ, "SEALROOM_PARENT": str(os.getpid()), "SEALROOM_LOG_FORMAT": "text"}
         with (folder / "node.log").open("ab") as log:
             self._processes[name] = subprocess.Popen(
                 [*command, "--log-level", self._log_level],

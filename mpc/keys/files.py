@@ -10,7 +10,7 @@ from mpc.keys.identity import IdentityKey, TlsMaterial, issue_leaf, new_root
 from mpc.keys.manifest import Member
 from mpc.parties import Role, party_id
 
-__all__ = ["KeyFolder"]
+__all__ = ["LEAF_CERTIFICATE", "LEAF_KEY", "KeyFolder"]
 
 IDENTITY, ROOT_CERTIFICATE, ROOT_KEY = "identity.key", "root.pem", "root.key"
 LEAF_CERTIFICATE, LEAF_KEY = "tls.pem", "tls.key"

@@ -1,8 +1,8 @@
 """gRPC channels built from the method table, with errors told in the project's own terms."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from typing import Any, Final, TypeVar, cast
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any, Final, TypeAlias, TypeVar, cast
 
 import grpc
 import grpc.aio
@@ -21,15 +21,20 @@ from mpc.errors import (
 from mpc.keys.identity import TlsMaterial
 from mpc.keys.manifest import Member
 from mpc.parties import Role
-from mpc.runtime.server import ERROR_METADATA
+from mpc.runtime import traces
+from mpc.runtime.server import ERROR_METADATA, VERSION_METADATA
 from mpc.runtime.tls import CONNECTION_WORKS, channel_credentials, diagnose
+from mpc.sum.transcript import WIRE_VERSION
 from mpc.wire import messages as m
 from mpc.wire.codec import decode, encode
 from mpc.wire.errors import from_notice
 from mpc.wire.limits import MAX_REQUEST_BYTES, METADATA_BYTES
 from mpc.wire.methods import COORDINATOR_METHODS, PARTY_METHODS, Method
 
-__all__ = ["GrpcCoordinatorPeer", "GrpcPartyPeer"]
+__all__ = ["GrpcCoordinatorPeer", "GrpcPartyPeer", "Material"]
+
+Material: TypeAlias = TlsMaterial | Callable[[], TlsMaterial]
+"""A leaf, or what gives the current one at every call (`mpc.runtime.tls.CurrentLeaf`)."""
 
 M = TypeVar("M", bound=m.Message)
 
@@ -51,31 +56,58 @@ _STARTING: Final = frozenset({"Describe", "Commit", "Submit", "List", "Survey"})
 _RECONNECT_S: Final = 5.0
 
 
-class _Peer:
-    """A channel to one member."""
+_RETIRED_S: Final = 3600.0
+"""A channel with an earlier certificate ends when its last call does, or after this long."""
 
-    def __init__(self, service: str, methods: Mapping[str, Method], member: Member, material: TlsMaterial) -> None:
+
+class _Peer:
+    """A channel to one member; a renewed certificate opens a new one, and calls on the old one run to their end."""
+
+    def __init__(self, service: str, methods: Mapping[str, Method], member: Member, material: Material) -> None:
         self.member = member
         self._service = service
         self._methods = methods
-        self._material = material
-        self._channel = grpc.aio.secure_channel(
-            member.endpoint, channel_credentials(member, material), options=_OPTIONS
+        self._current = material if callable(material) else lambda: material
+        self._material = self._current()
+        self._channel = self._open()
+        self._retired: set[asyncio.Task[None]] = set()
+
+    def _open(self) -> Any:
+        return grpc.aio.secure_channel(
+            self.member.endpoint, channel_credentials(self.member, self._material), options=_OPTIONS
         )
+
+    def _live(self) -> Any:
+        """The channel, with the current certificate."""
+        material = self._current()
+        if material.certificate != self._material.certificate:
+            old, self._material = self._channel, material
+            self._channel = self._open()
+            retired = asyncio.ensure_future(old.close(_RETIRED_S))
+            self._retired.add(retired)
+            retired.add_done_callback(self._retired.discard)
+        return self._channel
 
     async def close(self) -> None:
         """Close the channel."""
+        for retired in list(self._retired):
+            retired.cancel()
+        await asyncio.gather(*self._retired, return_exceptions=True)
         await self._channel.close()
+
+    @staticmethod
+    def _metadata() -> tuple[tuple[str, str], ...]:
+        return ((VERSION_METADATA, str(WIRE_VERSION)), *traces.outgoing())
 
     def _path(self, method: Method) -> str:
         return f"/{self._service}/{method.name}"
 
     async def _unary(self, name: str, request: m.Message, reply: type[M], *, timeout_s: float | None = None) -> M:
         method = self._methods[name]
-        call = self._channel.unary_unary(self._path(method))
+        call = self._live().unary_unary(self._path(method))
         limit = timeout_s or method.deadline_s
         try:
-            data = await call(encode(request), timeout=limit)
+            data = await call(encode(request), timeout=limit, metadata=self._metadata())
         except grpc.aio.AioRpcError as error:
             failure = await self._translate(error)
             if name not in _STARTING or failure.fields.get("reason") != CONNECTION_WORKS:
@@ -86,14 +118,16 @@ class _Peer:
     async def _again(self, call: Any, request: m.Message, timeout_s: float) -> bytes:
         """Try once more where the peer came back and the channel has not noticed yet."""
         try:
-            data: bytes = await call(encode(request), timeout=timeout_s, wait_for_ready=True)
+            data: bytes = await call(encode(request), timeout=timeout_s, wait_for_ready=True, metadata=self._metadata())
         except grpc.aio.AioRpcError as error:
             raise await self._translate(error) from None
         return data
 
     async def _stream(self, name: str, request: m.Message, reply: type[M]) -> AsyncIterator[M]:
         method = self._methods[name]
-        call = self._channel.unary_stream(self._path(method))(encode(request), timeout=method.deadline_s)
+        call = self._live().unary_stream(self._path(method))(
+            encode(request), timeout=method.deadline_s, metadata=self._metadata()
+        )
         try:
             async for data in call:
                 yield _decode(data, method, reply)
@@ -110,7 +144,9 @@ class _Peer:
                 yield encode(request)
 
         try:
-            data = await self._channel.stream_unary(self._path(method))(raw(), timeout=method.deadline_s)
+            data = await self._live().stream_unary(self._path(method))(
+                raw(), timeout=method.deadline_s, metadata=self._metadata()
+            )
         except grpc.aio.AioRpcError as error:
             raise await self._translate(error) from None
         return _decode(data, method, reply)
@@ -149,7 +185,7 @@ def _decode(data: bytes, method: Method, reply: type[M]) -> M:
 class GrpcPartyPeer(_Peer):
     """A party over gRPC; see `mpc.runtime.peers.PartyPeer`."""
 
-    def __init__(self, member: Member, material: TlsMaterial) -> None:
+    def __init__(self, member: Member, material: Material) -> None:
         super().__init__("mpc.wire.v1.Party", PARTY_METHODS, member, material)
 
     async def describe(self, request: m.DescribeRequest) -> m.Description:
@@ -188,7 +224,7 @@ class GrpcPartyPeer(_Peer):
 class GrpcCoordinatorPeer(_Peer):
     """The coordinator over gRPC; see `mpc.runtime.peers.CoordinatorPeer`."""
 
-    def __init__(self, member: Member, material: TlsMaterial) -> None:
+    def __init__(self, member: Member, material: Material) -> None:
         super().__init__("mpc.wire.v1.Coordinator", COORDINATOR_METHODS, member, material)
 
     async def describe(self, request: m.DescribeRequest) -> m.Description:

@@ -12,7 +12,6 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from mpc import __version__
-from mpc.errors import MpcError
 
 __all__ = ["CONTENT_TYPE", "Metrics"]
 
@@ -42,7 +41,7 @@ class Metrics:
 
     | metric | labels | meaning |
     |---|---|---|
-    | `sealroom_jobs_total` | kind, outcome | jobs that ended: `released`, or the code of the error |
+    | `sealroom_jobs_total` | kind, outcome | jobs that ended: `released`, `aborted` (parties), or an error's code |
     | `sealroom_jobs_open` | state | jobs that are open now |
     | `sealroom_rounds_total` | | sums in which this node took part |
     | `sealroom_ciphertexts_total` | direction | ciphertexts sent and received |
@@ -52,7 +51,7 @@ class Metrics:
     | `sealroom_call_seconds` | method | how long they took |
     | `sealroom_workers` | state | worker processes now, `idle` and `busy` |
     | `sealroom_worker_starts_total` | | worker processes started |
-    | `sealroom_worker_ends_total` | reason | those that ended: `spare`, `job`, or `died` (a crash or a kill) |
+    | `sealroom_worker_ends_total` | reason | those that ended: with their `job`, or `died` (a crash or a kill) |
     | `sealroom_certificate_expiry_seconds` | | when this node's certificate ends, in seconds since 1970 |
     | `sealroom_ready` | | 1 when `/readyz` says yes |
     | `sealroom_build` | version | 1 |
@@ -77,7 +76,7 @@ class Metrics:
         self._ends = Counter("sealroom_worker_ends", "Worker processes that ended.", ["reason"], registry=registry)
         Gauge("sealroom_build", "The software.", ["version"], registry=registry).labels(__version__).set(1)
         self._live = _Live()
-        registry.register(self._live)  # type: ignore[arg-type]  # a collector is whatever has `collect`
+        registry.register(self._live)
 
     def watch(self, name: str, meaning: str, reading: Callable[[], dict[str, float]], *, label: str = "") -> None:
         """Show a value, or one per value of a label, that is read when somebody asks.
@@ -90,9 +89,8 @@ class Metrics:
         """
         self._live.readings[name, meaning, label] = reading
 
-    def job_ended(self, kind: str, error: BaseException | None) -> None:
-        """Count a job that ended."""
-        outcome = "released" if error is None else error.code if isinstance(error, MpcError) else "E1001"
+    def job_ended(self, kind: str, outcome: str) -> None:
+        """Count a job that ended: `released`, `aborted`, or the code of the error that ended it."""
         self._jobs.labels(kind, outcome).inc()
 
     def round_done(self) -> None:

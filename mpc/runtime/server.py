@@ -7,6 +7,7 @@ raises leaves as a catalogued code; the text of an exception never does.
 import asyncio
 import logging
 import secrets
+import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Final
@@ -15,17 +16,33 @@ import grpc
 import grpc.aio
 import msgspec
 
-from mpc.errors import AuthorizationError, DeadlineExceeded, InternalError, MpcError, ResourceExhausted, WireError
+from mpc.errors import (
+    AuthorizationError,
+    DeadlineExceeded,
+    InternalError,
+    MpcError,
+    ProtocolError,
+    ResourceExhausted,
+    WireError,
+)
+from mpc.runtime import traces
+from mpc.runtime.metrics import Metrics
 from mpc.runtime.tls import Caller, Gatekeeper
+from mpc.sum.transcript import WIRE_VERSION
 from mpc.wire.codec import decode, encode
 from mpc.wire.errors import STATUS, to_notice
 from mpc.wire.limits import MAX_REQUEST_BYTES, METADATA_BYTES
 from mpc.wire.messages import Message
 from mpc.wire.methods import SERVICES, Method
 
-__all__ = ["ERROR_METADATA", "SERVER_OPTIONS", "add_service", "build_server"]
+__all__ = ["ERROR_METADATA", "SERVER_OPTIONS", "VERSION_METADATA", "add_service", "build_server"]
 
 ERROR_METADATA: Final = "sealroom-error-bin"
+VERSION_METADATA: Final = "sealroom-wire"
+"""Every call names the wire version that its caller speaks; calls of software older than this line speak version 1."""
+
+_ANY_VERSION: Final = frozenset({"Describe"})
+"""Methods for callers of every version: with them one finds out who is how old."""
 
 SERVER_OPTIONS: Final = (
     ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
@@ -51,7 +68,9 @@ def build_server() -> Any:
     return grpc.aio.server(options=SERVER_OPTIONS, compression=grpc.Compression.NoCompression)
 
 
-def add_service(server: Any, service: str, handlers: Mapping[str, Handler], gatekeeper: Gatekeeper) -> None:
+def add_service(
+    server: Any, service: str, handlers: Mapping[str, Handler], gatekeeper: Gatekeeper, metrics: Metrics | None = None
+) -> None:
     """Register handlers for every method of a service; a missing or an extra one is an error of ours.
 
     Raises:
@@ -60,7 +79,7 @@ def add_service(server: Any, service: str, handlers: Mapping[str, Handler], gate
     methods = SERVICES[service]
     if set(methods) != set(handlers):
         raise InternalError(f"{service}: handlers and methods differ: {set(methods) ^ set(handlers)}")
-    gate = _Gate(gatekeeper)
+    gate = _Gate(gatekeeper, metrics or Metrics())
     built = {name: gate.handler(method, handlers[name]) for name, method in methods.items()}
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, built),))
 
@@ -68,8 +87,9 @@ def add_service(server: Any, service: str, handlers: Mapping[str, Handler], gate
 class _Gate:
     """What every call passes before its handler runs."""
 
-    def __init__(self, gatekeeper: Gatekeeper) -> None:
+    def __init__(self, gatekeeper: Gatekeeper, metrics: Metrics) -> None:
         self._gatekeeper = gatekeeper
+        self._metrics = metrics
         self._running: defaultdict[str, int] = defaultdict(int)
 
     def handler(self, method: Method, handler: Handler) -> Any:
@@ -84,34 +104,41 @@ class _Gate:
         caller = self._gatekeeper.caller(context.auth_context())
         if caller.member.role not in method.callers:
             raise AuthorizationError("", member=caller.member.name, method=method.name)
+        if method.name not in _ANY_VERSION:
+            _check_version(context)
         if self._running[caller.member.name] >= CALLS_PER_IDENTITY:
             raise ResourceExhausted("", member=caller.member.name, limit=CALLS_PER_IDENTITY)
         return caller
 
     async def _guard(self, method: Method, context: Any, body: Callable[[Caller], Awaitable[None]]) -> None:
         """Run a call between entry and exit, and let nothing but catalogued errors out."""
-        name = ""
+        name, code, started = "", "cancelled", time.monotonic()
         try:
             caller = self._enter(method, context)
             name = caller.member.name
             self._running[name] += 1
             try:
-                async with asyncio.timeout(method.deadline_s):
-                    await body(caller)
+                with traces.remote(context.invocation_metadata() or ()), traces.span(method.name, member=name):
+                    async with asyncio.timeout(method.deadline_s):
+                        await body(caller)
+                code = "ok"
             finally:
                 self._running[name] -= 1
         except MpcError as error:
-            log.info("%s from %s: %s", method.name, name or "a stranger", error.code)
-            log.debug("detail: %s", error.detail)
+            code = error.code
+            log.info("%s from %s: %s", method.name, name or "stranger", error)
             await _abort(context, error)
         except TimeoutError:
+            code = DeadlineExceeded.code
             await _abort(context, DeadlineExceeded("", method=method.name))
         except (asyncio.CancelledError, grpc.aio.AbortError):
             raise
         except Exception:
-            incident = secrets.token_hex(8)
+            incident, code = secrets.token_hex(8), InternalError.code
             log.exception("incident %s in %s", incident, method.name)
             await _abort(context, InternalError("", incident=incident))
+        finally:
+            self._metrics.call(method.name, code, time.monotonic() - started)
 
     def _unary_unary(self, method: Method, handler: Handler) -> Any:
         async def call(data: bytes, context: Any) -> bytes:
@@ -150,6 +177,21 @@ class _Gate:
             return replies[0]
 
         return call
+
+
+def _check_version(context: Any) -> None:
+    """Refuse a caller of another wire version (`ProtocolError`), in words that say which side is older."""
+    spoken = next((v for k, v in context.invocation_metadata() or () if k == VERSION_METADATA), "1")
+    if spoken == str(WIRE_VERSION):
+        return
+    if not isinstance(spoken, str) or not (spoken.isascii() and spoken.isdigit() and len(spoken) <= 6):
+        raise WireError("a call names no wire version")
+    older = "the caller" if int(spoken) < WIRE_VERSION else "this node"
+    raise ProtocolError(
+        "",
+        reason=f"the caller speaks wire version {int(spoken)}, this node {WIRE_VERSION}",
+        instead=f"upgrade {older}: all members of a room speak one version",
+    )
 
 
 def _decode(data: bytes, method: Method) -> Message:

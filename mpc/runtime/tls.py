@@ -1,8 +1,10 @@
 """Mutual TLS from a room's manifest: which roots are trusted, and who a peer is."""
 
 import asyncio
+import logging
 import socket
 import ssl
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,14 +12,82 @@ from tempfile import NamedTemporaryFile
 from typing import Any, Final
 
 import grpc
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from mpc.errors import AuthenticationError, TransportError
+from mpc.errors import AuthenticationError, ConfigurationError, TransportError
+from mpc.keys.files import LEAF_CERTIFICATE, LEAF_KEY, KeyFolder
 from mpc.keys.identity import TlsMaterial, verify_leaf
 from mpc.keys.manifest import Manifest, Member
 
 CONNECTION_WORKS: Final = "the connection works, but the service does not answer"
 
-__all__ = ["CONNECTION_WORKS", "Caller", "Gatekeeper", "channel_credentials", "diagnose", "server_credentials"]
+__all__ = [
+    "CONNECTION_WORKS",
+    "Caller",
+    "CurrentLeaf",
+    "Gatekeeper",
+    "channel_credentials",
+    "diagnose",
+    "server_credentials",
+]
+
+log = logging.getLogger(__name__)
+
+
+class CurrentLeaf:
+    """A member's leaf as it is on disk at this moment: renewing it needs no restart of a node.
+
+    Key and certificate are two files; between their replacements they do not belong together, and then, or when they
+    cannot be read, the last good pair stays in use.
+    """
+
+    def __init__(self, keys: KeyFolder) -> None:
+        self._keys = keys
+        self._lock = threading.Lock()
+        self._seen: tuple[tuple[int, int], ...] = ()
+        self._material = keys.leaf()
+        self._expires = _pair(self._material) or 0.0
+        if not self._expires:
+            raise ConfigurationError(f"{LEAF_CERTIFICATE} and {LEAF_KEY} do not belong together")
+        self._seen = self._stamp()
+
+    def _stamp(self) -> tuple[tuple[int, int], ...]:
+        found = [(self._keys.path / name).stat() for name in (LEAF_CERTIFICATE, LEAF_KEY)]
+        return tuple((s.st_mtime_ns, s.st_ino) for s in found)
+
+    def __call__(self) -> TlsMaterial:
+        """The current leaf."""
+        with self._lock:
+            try:
+                stamp = self._stamp()
+                if stamp != self._seen:
+                    material = self._keys.leaf()
+                    if expires := _pair(material):
+                        changed = material.certificate != self._material.certificate
+                        self._seen, self._material, self._expires = stamp, material, expires
+                        if changed:
+                            log.info("a renewed certificate is in use")
+            except (OSError, ConfigurationError):
+                log.warning("the certificate's files cannot be read; the last ones stay in use")
+            return self._material
+
+    @property
+    def expires(self) -> float:
+        """When the leaf in use ends, in seconds since 1970."""
+        self()
+        return self._expires
+
+
+def _pair(material: TlsMaterial) -> float | None:
+    """When the certificate ends, if the key is its key."""
+    try:
+        certificate = x509.load_pem_x509_certificate(material.certificate)
+        key = load_pem_private_key(material.key, None)
+    except (ValueError, TypeError):
+        return None
+    same = key.public_key() == certificate.public_key()
+    return certificate.not_valid_after_utc.timestamp() if same else None
 
 
 @dataclass(frozen=True, slots=True)

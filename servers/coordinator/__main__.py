@@ -10,13 +10,16 @@ from mpc.errors import ConfigurationError, MpcError
 from mpc.keys.files import KeyFolder
 from mpc.keys.manifest import SignedManifest
 from mpc.parties import PartyId, Role
+from mpc.runtime import traces
 from mpc.runtime.channel import GrpcPartyPeer
 from mpc.runtime.clock import SystemClock
-from mpc.runtime.daemon import configure_logging, serve_until_signal
+from mpc.runtime.daemon import Daemon
+from mpc.runtime.logs import Sentence, configure_logging
+from mpc.runtime.metrics import Metrics
 from mpc.runtime.server import add_service, build_server
-from mpc.runtime.tls import Gatekeeper, server_credentials
+from mpc.runtime.tls import CurrentLeaf, Gatekeeper, server_credentials
 from mpc.runtime.warming import warm_kernels
-from servers.coordinator.config import load_config
+from servers.coordinator.config import CoordinatorConfig, load_config
 from servers.coordinator.hub import Hub
 from servers.coordinator.service import handlers
 from servers.coordinator.store import JobStore
@@ -24,17 +27,18 @@ from servers.coordinator.store import JobStore
 log = logging.getLogger("sealroom.coordinator")
 
 
-async def run(path: Path) -> None:
+async def run(path: Path, config: CoordinatorConfig) -> None:
     """Serve until told to stop."""
     base = path.parent
-    config = load_config(path)
     manifest = SignedManifest.load(base / config.manifest).verify()
     keys = KeyFolder.at(base / config.keys)
     me = manifest.member(config.name)
     if me is None or me.role is not Role.COORDINATOR or me.public_key != keys.identity().public:
         raise ConfigurationError(f"{config.name} is not the room's coordinator under this key")
-    clock = SystemClock()
-    peers = {PartyId(x.name): GrpcPartyPeer(x, keys.leaf()) for x in manifest.with_role(Role.PARTY)}
+    clock, metrics, leaf = SystemClock(), Metrics(), CurrentLeaf(keys)
+    metrics.watch("sealroom_certificate_expiry_seconds", "When the certificate ends.", lambda: {"": leaf.expires})
+    traces.set_up(config.name)
+    peers = {PartyId(x.name): GrpcPartyPeer(x, leaf) for x in manifest.with_role(Role.PARTY)}
     state = base / config.state
     hub = Hub(
         manifest=manifest,
@@ -43,13 +47,14 @@ async def run(path: Path) -> None:
         spool=state / "spool",
         clock=clock,
         jobs_at_once=config.jobs_at_once,
+        metrics=metrics,
     )
     if cut_off := hub.recover():
         log.warning("%d jobs were cut off by the last stop and are aborted", cut_off)
     releasing = asyncio.create_task(hub.release_parties())
     warming = asyncio.create_task(asyncio.to_thread(warm_kernels, config.warm))
     server = build_server()
-    add_service(server, "mpc.wire.v1.Coordinator", handlers(hub, manifest), Gatekeeper(manifest))
+    add_service(server, "mpc.wire.v1.Coordinator", handlers(hub, manifest), Gatekeeper(manifest), metrics)
 
     async def stop() -> None:
         releasing.cancel()
@@ -57,8 +62,14 @@ async def run(path: Path) -> None:
         await hub.close()
         await asyncio.gather(*(peer.close() for peer in peers.values()))
 
-    credentials = server_credentials(manifest, keys.leaf)
-    await serve_until_signal(server, config.listen, credentials, ("mpc.wire.v1.Coordinator",), stop=stop)
+    daemon = Daemon(
+        operations=config.operations,
+        services=("mpc.wire.v1.Coordinator",),
+        drain=hub.drain,
+        stop=stop,
+        metrics=metrics,
+    )
+    await daemon.serve(server, config.listen, server_credentials(manifest, leaf))
 
 
 def main() -> int:
@@ -67,11 +78,14 @@ def main() -> int:
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--log-level", default="info")
     arguments = parser.parse_args()
+    path = arguments.config.resolve()
     configure_logging("coordinator", arguments.log_level)
     try:
-        asyncio.run(run(arguments.config.resolve()))
+        config = load_config(path)
+        configure_logging(config.name, config.operations.log_level or arguments.log_level, config.operations.log_format)
+        asyncio.run(run(path, config))
     except MpcError as error:
-        log.error("%s %s", error.code, error)  # noqa: TRY400 - the sentence is the message, a trace is not
+        log.error("%s %s", error.code, Sentence(str(error)))  # noqa: TRY400 - the sentence is the message, a trace is not
         return error.exit_code
     return 0
 

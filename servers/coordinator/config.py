@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from mpc.errors import ConfigurationError
+from mpc.runtime.operations import OperationsConfig
 
 __all__ = ["CoordinatorConfig", "load_config"]
 
@@ -21,6 +22,7 @@ class CoordinatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     manifest: str = "room.toml"
     keys: str = "keys"
     state: str = "state"
+    operations: OperationsConfig = OperationsConfig()
     jobs_at_once: int = 8
     warm: tuple[str, ...] = ("rlwe-2048-t30", "rlwe-4096-t60")
     """Parameter sets whose kernels are loaded in the background at start; the default is what the planner prefers."""
@@ -42,4 +44,5 @@ def load_config(path: Path) -> CoordinatorConfig:
     host, _, port = listen.rpartition(":")
     if not host or not port.isdigit() or int(port) > 65535 or config.jobs_at_once < 1:
         raise ConfigurationError(f"{path.name} is not valid: listen is host:port and jobs_at_once is 1 or more")
+    config.operations.check()
     return msgspec.structs.replace(config, listen=listen)

@@ -17,6 +17,7 @@ from mpc.errors import (
     MpcError,
     ProtocolError,
     ResourceExhausted,
+    TransportError,
     WireError,
 )
 from mpc.keys.identity import verify_signed
@@ -24,6 +25,7 @@ from mpc.keys.manifest import Manifest
 from mpc.keys.public import public_key_digest
 from mpc.parties import PartyId
 from mpc.runtime.clock import Clock
+from mpc.runtime.metrics import Metrics
 from mpc.runtime.peers import PartyPeer
 from mpc.wire import messages as m
 from mpc.wire.errors import to_notice
@@ -38,6 +40,7 @@ __all__ = ["Hub"]
 log = logging.getLogger(__name__)
 
 _KEEP_RESULT_S = 900.0
+_FETCH_S = 5.0
 
 
 @dataclass(slots=True)
@@ -50,7 +53,13 @@ class _Live:
     state: JobState = JobState.PLANNED
     error: BaseException | None = None
     started: float = 0.0
+    fetched: bool = False
     wake: set[asyncio.Event] = field(default_factory=set)
+
+    @property
+    def over(self) -> bool:
+        """Whether nobody waits for anything of it any more."""
+        return self.fetched or (self.state.final and self.state is not JobState.RELEASED)
 
 
 class Hub:
@@ -63,6 +72,7 @@ class Hub:
         spool: Folder for sums and sealed bytes.
         clock: Time.
         jobs_at_once: Jobs of one analyst that may run together.
+        metrics: Counters.
     """
 
     def __init__(
@@ -74,7 +84,11 @@ class Hub:
         spool: Path,
         clock: Clock,
         jobs_at_once: int = 8,
+        metrics: Metrics | None = None,
     ) -> None:
+        self._metrics = metrics or Metrics()
+        self._metrics.watch("sealroom_jobs_open", "Jobs that are open now.", self._count_jobs, label="state")
+        self._draining = False
         self._manifest = manifest
         self._peers = peers
         self._store = store
@@ -108,6 +122,9 @@ class Hub:
 
     async def submit(self, analyst: str, message: m.SubmitRequest) -> m.Acknowledgement:
         """Take a job from an analyst and start it."""
+        if self._draining:
+            coordinator = self._manifest.coordinator.name
+            raise TransportError("", member=coordinator, reason="it is stopping, and takes no new jobs")
         signed = message.request
         if signed is None:
             raise WireError("a signed request is missing")
@@ -177,9 +194,27 @@ class Hub:
         await asyncio.to_thread(self._store.move, request.job, request.attempt, state, error)
         live.state, live.error = state, error
         self._announce(live, step="state")
+        self._measure(live)
         janitor = asyncio.create_task(self._expire(request.job, live))
         self._janitors.add(janitor)
         janitor.add_done_callback(self._janitors.discard)
+
+    def _measure(self, live: _Live) -> None:
+        """Add a job that ended to the counters."""
+        error, progress = live.error, live.run.progress
+        outcome = "released" if error is None else error.code if isinstance(error, MpcError) else InternalError.code
+        self._metrics.job_ended(live.run.request.kind.value, outcome)
+        for phase, seconds in progress.phases.items():
+            self._metrics.phase(phase, seconds)
+        for counts in progress.traffic.values():
+            for direction in ("received", "sent"):
+                self._metrics.moved(
+                    direction, counts.get(f"ciphertexts_{direction}", 0), counts.get(f"bytes_{direction}", 0)
+                )
+
+    def _count_jobs(self) -> dict[str, float]:
+        states = [live.state.value.lower() for live in self._live.values() if not live.state.final]
+        return {s: float(states.count(s)) for s in ("planned", "committed", "collecting")}
 
     async def _expire(self, job: str, live: _Live) -> None:
         await self._clock.sleep(_KEEP_RESULT_S)
@@ -253,6 +288,7 @@ class Hub:
         traffic = tuple(m.Traffic(member=member, **counts) for member, counts in run.progress.traffic.items())
         phases = tuple(m.Phase(name=name, seconds=seconds) for name, seconds in run.progress.phases.items())
         yield m.ResultFrame(traffic=traffic, phases=phases)
+        live.fetched = True
 
     async def cancel(self, analyst: str, message: m.JobReference) -> m.Acknowledgement:
         """Cancel a running job of this analyst."""
@@ -288,6 +324,20 @@ class Hub:
                 return m.SurveyEntry(party=party, error=to_notice(error))
 
         return m.SurveyReply(entries=tuple(await asyncio.gather(*(ask(p, q) for p, q in sorted(self._peers.items())))))
+
+    async def drain(self) -> None:
+        """Refuse new jobs from now on, and wait until the running ones have ended and their results were fetched.
+
+        A result that nobody fetches is waited for a few seconds: an analyst that watches fetches at once.
+        """
+        self._draining = True
+        idle_since = self._clock.monotonic()
+        while waiting := [live for live in self._live.values() if not live.over]:
+            if any(not live.state.final for live in waiting):
+                idle_since = self._clock.monotonic()
+            if self._clock.monotonic() - idle_since > _FETCH_S:
+                return
+            await self._clock.sleep(0.05)
 
     async def close(self) -> None:
         """Cancel what runs and close the record."""

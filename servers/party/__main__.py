@@ -13,13 +13,17 @@ from mpc.keys.files import KeyFolder
 from mpc.keys.manifest import SignedManifest
 from mpc.parties import Role
 from mpc.policy import Policy
+from mpc.runtime import traces
 from mpc.runtime.clock import SystemClock
-from mpc.runtime.daemon import configure_logging, serve_until_signal
+from mpc.runtime.daemon import Daemon
+from mpc.runtime.logs import Sentence, configure_logging
+from mpc.runtime.metrics import Metrics
 from mpc.runtime.server import add_service, build_server
-from mpc.runtime.tls import Gatekeeper, server_credentials
+from mpc.runtime.tls import CurrentLeaf, Gatekeeper, server_credentials
 from servers.party.config import PartyConfig, load_config
 from servers.party.node import PartyNode
 from servers.party.pool import WorkerPool
+from servers.party.sandbox import DEFAULT_MEMORY_BYTES, address_space
 from servers.party.service import handlers
 from servers.party.sources.spec import resolved, split_url
 from servers.party.store import PartyStore
@@ -39,17 +43,26 @@ def absolute_sources(config: PartyConfig, base: Path) -> PartyConfig:
     return msgspec.structs.replace(config, sources=fixed)
 
 
-async def run(path: Path) -> None:
+async def run(path: Path, config: PartyConfig) -> None:
     """Serve until told to stop."""
     base = path.parent
-    config = absolute_sources(load_config(path), base)
+    config = absolute_sources(config, base)
     manifest = SignedManifest.load(base / config.manifest).verify()
     keys = KeyFolder.at(base / config.keys)
     me = manifest.member(config.name)
     if me is None or me.role is not Role.PARTY or me.public_key != keys.identity().public:
         raise ConfigurationError(f"{config.name} is not a party of the room under this key")
-    state = base / config.state
-    pool = WorkerPool(most=config.jobs_at_once, memory_bytes=config.worker_memory_bytes, warm=config.warm)
+    state, metrics, leaf = base / config.state, Metrics(), CurrentLeaf(keys)
+    metrics.watch("sealroom_certificate_expiry_seconds", "When the certificate ends.", lambda: {"": leaf.expires})
+    pool = WorkerPool(
+        most=config.jobs_at_once,
+        memory_bytes=config.worker_memory_bytes
+        or max(DEFAULT_MEMORY_BYTES, address_space(config.limits.memory_bytes, config.limits.threads)),
+        warm=config.warm,
+        threads=config.limits.threads,
+        metrics=metrics,
+        node=config.name,
+    )
     node = PartyNode(
         config=config,
         manifest=manifest,
@@ -59,18 +72,22 @@ async def run(path: Path) -> None:
         pool=pool,
         state=state,
         clock=SystemClock(),
+        metrics=metrics,
     )
     server = build_server()
-    add_service(server, "mpc.wire.v1.Party", handlers(node, manifest), Gatekeeper(manifest))
+    add_service(server, "mpc.wire.v1.Party", handlers(node, manifest), Gatekeeper(manifest), metrics)
+    daemon = Daemon(
+        operations=config.operations,
+        services=("mpc.wire.v1.Party",),
+        drain=node.drain,
+        stop=node.close,
+        metrics=metrics,
+    )
+    daemon.readiness.checks["worker"] = lambda: pool.able
+    traces.set_up(config.name)
     try:
         await pool.ready()
-        await serve_until_signal(
-            server,
-            config.listen,
-            server_credentials(manifest, keys.leaf),
-            ("mpc.wire.v1.Party",),
-            stop=node.close,
-        )
+        await daemon.serve(server, config.listen, server_credentials(manifest, leaf))
     finally:
         await pool.close()
 
@@ -81,11 +98,14 @@ def main() -> int:
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--log-level", default="info")
     arguments = parser.parse_args()
-    configure_logging(f"party[{arguments.config.resolve().parent.name}]", arguments.log_level)
+    path = arguments.config.resolve()
+    configure_logging(f"party[{path.parent.name}]", arguments.log_level)
     try:
-        asyncio.run(run(arguments.config.resolve()))
+        config = load_config(path)
+        configure_logging(config.name, config.operations.log_level or arguments.log_level, config.operations.log_format)
+        asyncio.run(run(path, config))
     except MpcError as error:
-        log.error("%s %s", error.code, error)  # noqa: TRY400 - the sentence is the message, a trace is not
+        log.error("%s %s", error.code, Sentence(str(error)))  # noqa: TRY400 - the sentence is the message, a trace is not
         return error.exit_code
     return 0
 

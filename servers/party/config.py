@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from mpc.errors import ConfigurationError
+from mpc.runtime.operations import OperationsConfig
 from servers.party.sources.spec import Limits, SourceSpec
 
 __all__ = ["PartyConfig", "load_config"]
@@ -27,6 +28,7 @@ class PartyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     state: str = "state"
     sources: dict[str, SourceSpec] = {}
     limits: Limits = Limits()
+    operations: OperationsConfig = OperationsConfig()
     jobs_at_once: int = 2
     worker_memory_bytes: int = 0
     """Address space of a worker; 0 leaves the sandbox's default."""
@@ -53,4 +55,5 @@ def load_config(path: Path) -> PartyConfig:
     if not host or not port.isdigit() or int(port) > 65535 or config.jobs_at_once < 1:
         raise ConfigurationError(f"{path.name} is not valid: listen is host:port and jobs_at_once is 1 or more")
     config.limits.check()
+    config.operations.check()
     return msgspec.structs.replace(config, listen=listen)

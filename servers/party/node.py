@@ -10,7 +10,7 @@ import logging
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -20,6 +20,7 @@ from mpc.errors import (
     JobCancelled,
     MpcError,
     PartyLost,
+    PartyUnavailable,
     ProtocolError,
     ResourceExhausted,
     WireError,
@@ -34,7 +35,9 @@ from mpc.params import parameter_set
 from mpc.parties import PartyId
 from mpc.policy import Policy
 from mpc.primitives import Recipient, SumHeader
+from mpc.runtime import traces
 from mpc.runtime.clock import Clock
+from mpc.runtime.metrics import Metrics
 from mpc.sum.masks import pair_info
 from mpc.sum.messages import Commitment, KeyOffer, Receipt
 from mpc.sum.transcript import RoundContext, transcript
@@ -53,6 +56,8 @@ from servers.party.store import PartyStore
 __all__ = ["PartyNode"]
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _IDLE_S: Final = 60.0
 """A job of which nothing is asked for this long is forgotten: between steps a coordinator is never silent so long."""
@@ -92,6 +97,7 @@ class PartyNode:
         pool: Workers.
         state: Folder for checkpoints.
         clock: Time.
+        metrics: Counters.
     """
 
     def __init__(
@@ -105,8 +111,12 @@ class PartyNode:
         pool: WorkerPool,
         state: Path,
         clock: Clock,
+        metrics: Metrics | None = None,
     ) -> None:
         self.name = PartyId(config.name)
+        self._metrics = metrics or Metrics()
+        self._metrics.watch("sealroom_jobs_open", "Jobs that are open now.", self._count_jobs, label="state")
+        self._draining = False
         self._config = config
         self._manifest = manifest
         self._policy = policy
@@ -124,6 +134,8 @@ class PartyNode:
 
         Reveals: to the coordinator, one-time public keys and that the policy agreed.
         """
+        if self._draining:
+            raise PartyUnavailable("", party=self.name, reason="it is stopping, and takes no new jobs")
         signed = _required(message.request)
         request = verify_signed(signed, JobRequest, analyst_of(self._manifest, signed.signer))
         participants = request.check(self._manifest, now=self._clock.now())
@@ -201,8 +213,8 @@ class PartyNode:
             job.worker = worker = await self._pool.acquire()
             try:
                 self._require_open(job)
-                await worker.request(Operation.OPEN, self._task(job, resume), type(None))
-                return self._offer(job, await worker.request(Operation.ADVANCE, None, Asked))
+                await self._ask(worker, Operation.OPEN, self._task(job, resume), type(None))
+                return self._offer(job, await self._ask(worker, Operation.ADVANCE, None, Asked))
             except BaseException:
                 await self._release(job, clean=False)
                 await self._drop(message.job)
@@ -313,7 +325,7 @@ class PartyNode:
             header = self._open_header(job, message.round, Recipient.GROUP)
             if self.name != min(job.request.participants) or job.group_secret or job.worker is None:
                 raise ProtocolError("", reason="this party makes no key now", round=job.round)
-            public, material = await job.worker.request(Operation.GROUP_KEY, None, tuple[bytes, bytes])
+            public, material = await self._ask(job.worker, Operation.GROUP_KEY, None, tuple[bytes, bytes])
             key_digest = public_key_digest(job.request.parameter_set, public)
             bound = self._transcript(job, header, key_digest)
             job.group_secret = material
@@ -407,12 +419,16 @@ class PartyNode:
     async def _encrypted(self, job: _Job, header: SumHeader, keys: RoundKeys) -> AsyncIterator[m.ContributionFrame]:
         if job.worker is None:
             raise PartyLost("", party=self.name)
+        started = self._clock.monotonic()
         async with contextlib.aclosing(job.worker.stream(Operation.CONTRIBUTE, keys)) as parts:
             async for last, raw in parts:
                 if not last:
                     for chunk in chunks(msgspec.msgpack.decode(raw, type=list[bytes])):
+                        self._metrics.moved("sent", len(chunk), sum(map(len, chunk)))
                         yield m.ContributionFrame(ciphertexts=chunk)
                     continue
+                self._metrics.phase(Operation.CONTRIBUTE.value, self._clock.monotonic() - started)
+                self._metrics.round_done()
                 receipt = Receipt(
                     room=job.request.room,
                     job=job.request.job,
@@ -443,14 +459,20 @@ class PartyNode:
                 async for frame in frames:
                     if header.recipient is not Recipient.GROUP or frame.job or frame.round:
                         raise ProtocolError("", reason="ciphertexts that nobody here opens", round=job.round)
-                    await worker.request(Operation.TAKE, list(frame.ciphertexts), type(None))
-                offer = self._offer(job, await worker.request(Operation.COMPLETE, None, Asked))
+                    self._metrics.moved("received", len(frame.ciphertexts), sum(map(len, frame.ciphertexts)))
+                    await self._ask(worker, Operation.TAKE, list(frame.ciphertexts), type(None))
+                offer = self._offer(job, await self._ask(worker, Operation.COMPLETE, None, Asked))
             except MpcError:
                 await self._drop(first.job)
                 raise
         if offer.finished:
             await self._release(job, clean=True)
         return offer
+
+    async def _ask(self, worker: Worker, operation: Operation, payload: Any, kind: type[T]) -> T:
+        """One request to a worker, timed and traced."""
+        with self._metrics.timed(operation.value), traces.span(f"worker {operation.value}", operation=operation.value):
+            return await worker.request(operation, payload, kind)
 
     # ---- ends ------------------------------------------------------------------------------------------------
 
@@ -472,7 +494,7 @@ class PartyNode:
             return
         if clean:
             try:
-                await worker.request(Operation.CLOSE, None, type(None))
+                await self._ask(worker, Operation.CLOSE, None, type(None))
             except MpcError:
                 clean = False
         await self._pool.release(worker, clean=clean)
@@ -484,7 +506,19 @@ class PartyNode:
         if found.expiry is not None and cancel_expiry:
             found.expiry.cancel()
         found.group_secret = b""
+        finished = found.asked is not None and found.asked.finished
+        self._metrics.job_ended(found.request.kind.value, "released" if finished else "aborted")
         await self._release(found, clean=False)
+
+    async def drain(self) -> None:
+        """Refuse new jobs from now on, and wait until the open ones have ended."""
+        self._draining = True
+        while self._jobs:
+            await self._clock.sleep(0.05)
+
+    def _count_jobs(self) -> dict[str, float]:
+        working = sum(1 for job in self._jobs.values() if job.worker is not None)
+        return {"working": float(working), "committed": float(len(self._jobs) - working)}
 
     async def close(self) -> None:
         """End every job and every worker."""

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from mpc.errors import InternalError, MpcError, ResourceExhausted
+from mpc.runtime.metrics import Metrics
 from mpc.wire.errors import CATALOGUE
 from servers.party.frames import LENGTH, MAX_FRAME_BYTES, Command, Operation, Reply, ReplyKind, pack
 from servers.party.worker import Failure
@@ -33,12 +34,14 @@ class Worker:
         self._warming: asyncio.Task[None] | None = None
 
     @classmethod
-    async def start(cls, *, memory_bytes: int, warm: Sequence[str]) -> "Worker":
+    async def start(cls, *, memory_bytes: int, warm: Sequence[str], threads: int = 2, node: str = "") -> "Worker":
         """Start a process and let it load its libraries."""
         environment = {
             k: v for k, v in os.environ.items() if k in {"PATH", "LANG", "LC_ALL", "HOME", "TMPDIR", "PYTHONPATH"}
         }
         environment |= {k: v for k, v in os.environ.items() if k.startswith(("SEALROOM_", "NUMBA_", "OMP_"))}
+        environment["SEALROOM_THREADS"] = str(threads)
+        environment["SEALROOM_WORKER_NODE"] = node
         environment["SEALROOM_WORKER_MEMORY"] = str(memory_bytes)
         environment["SEALROOM_WORKER_PARENT"] = str(os.getpid())
         process = await asyncio.create_subprocess_exec(
@@ -145,11 +148,27 @@ class WorkerPool:
         most: Jobs at work at once.
         memory_bytes: Address space of a worker; 0 leaves the sandbox's default.
         warm: Parameter sets whose kernels are loaded at start.
+        threads: Threads that a worker's kernels use.
+        metrics: Counters.
+        node: Name of the party, for its workers' logs.
     """
 
-    def __init__(self, *, most: int, memory_bytes: int = 0, warm: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        most: int,
+        memory_bytes: int = 0,
+        warm: Sequence[str] = (),
+        threads: int = 2,
+        metrics: Metrics | None = None,
+        node: str = "party",
+    ) -> None:
         self._most = most
         self._memory_bytes = memory_bytes
+        self._threads = threads
+        self._node = node
+        self._metrics = metrics or Metrics()
+        self._metrics.watch("sealroom_workers", "Worker processes now.", self._count, label="state")
         self._warm = tuple(warm)
         self._idle: list[Worker] = []
         self._busy: set[Worker] = set()
@@ -161,9 +180,22 @@ class WorkerPool:
             self._starting = asyncio.create_task(self._start())
 
     async def _start(self) -> Worker:
-        worker = await Worker.start(memory_bytes=self._memory_bytes, warm=self._warm)
+        worker = await self._new(self._warm)
         self._idle.append(worker)
         return worker
+
+    async def _new(self, warm: Sequence[str]) -> Worker:
+        worker = await Worker.start(memory_bytes=self._memory_bytes, warm=warm, threads=self._threads, node=self._node)
+        self._metrics.worker_started()
+        return worker
+
+    def _count(self) -> dict[str, float]:
+        return {"idle": float(len(self._idle)), "busy": float(len(self._busy))}
+
+    @property
+    def able(self) -> bool:
+        """Whether a job that comes now would find a worker: one stands by, or all that may be are at work."""
+        return any(w.alive for w in self._idle) or len(self._busy) >= self._most
 
     async def ready(self) -> None:
         """Wait until a warm worker stands by."""
@@ -183,7 +215,7 @@ class WorkerPool:
         if not self._idle:
             await self.ready()
             self._idle = [w for w in self._idle if w.alive]
-        worker = self._idle.pop() if self._idle else await Worker.start(memory_bytes=self._memory_bytes, warm=())
+        worker = self._idle.pop() if self._idle else await self._new(())
         self._busy.add(worker)
         return worker
 
@@ -193,6 +225,7 @@ class WorkerPool:
         if clean and worker.alive and not self._idle:
             self._idle.append(worker)
         else:
+            self._metrics.worker_ended("job" if worker.alive else "died")
             await worker.stop()
         self.prepare()
 

@@ -6,13 +6,13 @@ is the node's. Run as `python -m servers.party.worker`; it is never started by h
 
 import logging
 import os
-import sys
 from collections.abc import Sequence
 from typing import Any, BinaryIO
 
 import msgspec
 
 from mpc.errors import InternalError, MpcError, ProtocolError, ResourceExhausted
+from mpc.runtime.logs import configure_logging
 from mpc.runtime.warming import warm_kernels
 from servers.party.frames import Command, Operation, Reply, ReplyKind, read_frame, write_frame
 from servers.party.session import RoundKeys, Session, Task
@@ -125,7 +125,7 @@ def main() -> None:
     """Harden the process, keep the pipes to ourselves, and serve."""
     from servers.party import sandbox
 
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="worker %(levelname)s %(message)s")
+    configure_logging(f"{os.environ.get('SEALROOM_WORKER_NODE', 'party')} worker", "warning")
     source = os.fdopen(os.dup(0), "rb", buffering=1 << 16)
     out = os.fdopen(os.dup(1), "wb", buffering=1 << 16)
     null = os.open(os.devnull, os.O_RDONLY)
