@@ -85,6 +85,8 @@ def complete(spec: Spec, table: Table) -> Spec:
     Raises:
         PlanError: A column is missing, or users are not local to one party.
     """
+    # One form for one meaning: 1 and 1.0 in a float field, a list and a tuple, must not sign as two plans.
+    spec = spec_from_mapping(to_mapping(spec))
     for name in columns_of(spec):
         _column(table, name)
     if isinstance(spec, FederatedAverage):

@@ -1,5 +1,7 @@
 """ALS, iALS and gradient factorisation over parties equal plain implementations over the pooled data."""
 
+import functools
+
 import numpy as np
 import pytest
 
@@ -322,6 +324,16 @@ def movielens_als(rows, **changes) -> Als:
     )  # fmt: skip
 
 
+@functools.cache
+def pooled_movielens():
+    """The plain implementation's result; it does not depend on any division."""
+    rows = movielens()
+    local = load(movielens_als(rows), ArrayRows(rows), implicit=False)
+    items = local.items.values[local.train.columns]
+    flat = {"user": local.train.rows(), "item": items, "rating": local.train.values}
+    return pooled_als(flat, movielens_als(rows))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("division", DIVISIONS)
 def test_movielens_ratings_reach_the_acceptance_figure(division):
@@ -331,11 +343,7 @@ def test_movielens_ratings_reach_the_acceptance_figure(division):
     model = train(spec, rooms)
     quality = run_ideal([evaluate(model, spec, data) for data in rooms])[0]
 
-    local = load(spec, ArrayRows(rows), implicit=False)
-    flat = {
-        "user": local.train.rows(), "item": local.items.values[local.train.columns], "rating": local.train.values,
-    }  # fmt: skip
-    items, biases, factors = pooled_als(flat, spec)
+    items, biases, factors = pooled_movielens()
     pooled = type(model)(
         vocabulary=model.vocabulary, vectors=np.column_stack([biases, factors]), users=model.users,
         problem=model.problem, rating_range=model.rating_range,

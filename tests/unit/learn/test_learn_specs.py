@@ -137,6 +137,14 @@ def test_what_the_dictionary_cannot_protect_is_refused(spec, changes):
         complete(spec, table(**changes))
 
 
+def test_equal_meanings_complete_to_one_plan():
+    whole = Als("ratings", "user", "shelf", regularization=1, rating="stars", rating_range=(0, 5), items=["low", "top"])
+    real = Als("ratings", "user", "shelf", regularization=1.0, rating="stars", rating_range=(0.0, 5.0))
+
+    assert json.dumps(to_mapping(complete(whole, table()))) == json.dumps(to_mapping(complete(real, table())))
+    assert complete(complete(real, table()), table()) == complete(real, table())
+
+
 def test_specs_are_frozen():
     with pytest.raises(AttributeError):
         EVERY[0].regularization = 1.0
