@@ -3,9 +3,11 @@
 Plans compile from {SQL, dictionary, parameter tables} and nothing else, so every owner obtains the same digest.
 """
 
+import datetime as dt
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
@@ -14,7 +16,7 @@ from mpc.errors import ConfigurationError
 __all__ = ["Column", "ColumnKind", "ColumnType", "Dictionary", "Table", "parse_column_type"]
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}\Z")
-_TYPE = re.compile(r"(?P<name>[A-Z]+)(?:\((?P<precision>\d{1,2}),\s*(?P<scale>\d{1,2})\))?\Z")
+_TYPE = re.compile(r"(?P<name>[A-Z]+)(?:\((?P<precision>[0-9]{1,2}),\s*(?P<scale>[0-9]{1,2})\))?\Z")
 
 INTEGER_BITS = {"TINYINT": 8, "SMALLINT": 16, "INTEGER": 32, "BIGINT": 64}
 
@@ -29,6 +31,16 @@ class ColumnKind(StrEnum):
     VARCHAR = "VARCHAR"
     DATE = "DATE"
     TIMESTAMP = "TIMESTAMP"
+
+
+_DOMAINS: Final[Mapping[ColumnKind, type]] = {
+    ColumnKind.BOOLEAN: bool,
+    ColumnKind.INTEGER: int,
+    ColumnKind.DECIMAL: int,
+    ColumnKind.VARCHAR: str,
+    ColumnKind.DATE: str,
+}
+"""What the values of a domain are."""
 
 
 class ColumnType(msgspec.Struct, frozen=True):
@@ -124,12 +136,23 @@ class Column(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             problem = "minimum and maximum are given together"
         elif self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
             problem = "its minimum exceeds its maximum"
+        elif (self.earliest is None) != (self.latest is None) or not self._days_in_order():
+            problem = "earliest and latest are given together: days like 2026-01-31, in order"
         elif self.domain is not None and len(set(self.domain)) != len(self.domain):
             problem = "its domain repeats a value"
+        elif self.domain is not None and any(type(v) is not _DOMAINS.get(kind, type(v)) for v in self.domain):
+            problem = "its domain has values of another type"
         elif not 1 <= self.capacity <= 1 << 24 or not 1 <= self.max_bytes <= 1024:
             problem = "its capacity or max_bytes is out of bounds"
         if problem:
             raise ConfigurationError(f"{where}.{self.name}: {problem}")
+
+    def _days_in_order(self) -> bool:
+        try:
+            days = [dt.date.fromisoformat(day) for day in (self.earliest, self.latest) if day is not None]
+        except ValueError:
+            return False
+        return days == sorted(days)
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -8,7 +8,7 @@ manifest says only if its leaf carries that member's SPIFFE id *and* was issued 
 import datetime as dt
 import ipaddress
 from dataclasses import dataclass
-from typing import NoReturn, TypeVar
+from typing import Final, NoReturn, TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from mpc.errors import AuthenticationError, IntegrityError, KeyAccessError, WireError
+from mpc.errors import AuthenticationError, ConfigurationError, IntegrityError, KeyAccessError, WireError
 from mpc.keys.statements import Signed, Statement, decode_statement, encode_statement
 from mpc.parties import Role
 
@@ -29,12 +29,19 @@ __all__ = [
     "spiffe_id",
     "verify_leaf",
     "verify_signed",
+    "weak_identity",
 ]
 
 T = TypeVar("T", bound=Statement)
 
 ROOT_DAYS = 3650
 LEAF_DAYS = 90
+
+_FIELD: Final = 2**255 - 19
+_Y_ORDER_8: Final = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
+"""The y-coordinate of two of the four points of order 8 on edwards25519; the other two have its negative."""
+
+_WEAK_Y: Final = frozenset({0, 1, _FIELD - 1, _Y_ORDER_8, _FIELD - _Y_ORDER_8})
 
 
 def spiffe_id(role: Role | str, name: str) -> str:
@@ -52,12 +59,16 @@ def _signed_bytes(label: str, payload: bytes) -> bytes:
 
 
 class IdentityKey:
-    """A member's Ed25519 signing key (RFC 8032). It never leaves its owner."""
+    """A member's Ed25519 signing key (RFC 8032). It never leaves its owner.
+
+    Args:
+        seed: The 32 secret bytes (`ValueError` if they are not 32); drawn from the operating system if not given.
+    """
 
     __slots__ = ("_private", "public")
 
     def __init__(self, seed: bytes | None = None) -> None:
-        self._private = Ed25519PrivateKey.from_private_bytes(seed) if seed else Ed25519PrivateKey.generate()
+        self._private = Ed25519PrivateKey.generate() if seed is None else Ed25519PrivateKey.from_private_bytes(seed)
         self.public = self._private.public_key().public_bytes_raw()
 
     def __repr__(self) -> str:
@@ -74,6 +85,14 @@ class IdentityKey:
         """Sign a statement under its label."""
         payload = encode_statement(statement)
         return Signed(payload, signer, self._private.sign(_signed_bytes(statement.label, payload)))
+
+
+def weak_identity(public: bytes) -> bool:
+    """Whether a key is one of the eight points of small order, under which anybody can make valid signatures.
+
+    RFC 8032 lets a verifier accept them: under the neutral element the signature R = B, s = 1 holds for every message.
+    """
+    return (int.from_bytes(public, "little") & ((1 << 255) - 1)) % _FIELD in _WEAK_Y
 
 
 def verify_signed(signed: Signed, kind: type[T], public: bytes) -> T:
@@ -150,10 +169,19 @@ def _alternative_names(role: Role | str, name: str, hosts: tuple[str, ...]) -> x
     names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(spiffe_id(role, name))]
     for host in hosts:
         try:
-            names.append(x509.IPAddress(ipaddress.ip_address(host)))
+            names.append(x509.IPAddress(ipaddress.ip_address(host.strip("[]"))))
         except ValueError:
-            names.append(x509.DNSName(host))
+            names.append(_dns_name(host))
     return x509.SubjectAlternativeName(names)
+
+
+def _dns_name(host: str) -> x509.DNSName:
+    try:
+        return x509.DNSName(host)
+    except ValueError:
+        raise ConfigurationError(
+            f"{host[:60]!r} is not a host name: other scripts are written in their xn-- form"
+        ) from None
 
 
 def issue_leaf(
@@ -174,6 +202,9 @@ def issue_leaf(
         hosts: DNS names and addresses under which its endpoint is dialled.
         days: Lifetime.
         now: Time of issue; the present if not given.
+
+    Raises:
+        ConfigurationError: A host is neither an address nor a DNS name.
     """
     start = (now or dt.datetime.now(dt.UTC)) - dt.timedelta(minutes=5)
     issuer = x509.load_pem_x509_certificate(root.certificate)

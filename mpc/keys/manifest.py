@@ -5,6 +5,7 @@ room's id. A change of anything is a new version with all signatures again; nobo
 enrol a member alone.
 """
 
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -12,14 +13,18 @@ from typing import Any, ClassVar, Self
 
 import msgspec
 import tomli_w
+from cryptography import x509
 
-from mpc.errors import ConfigurationError, IntegrityError
+from mpc.errors import ConfigurationError, IntegrityError, ParameterError
 from mpc.keys.dictionary import Dictionary
-from mpc.keys.identity import IdentityKey, spiffe_id, verify_signed
+from mpc.keys.identity import IdentityKey, spiffe_id, verify_signed, weak_identity
 from mpc.keys.statements import Signed, Statement, canonical_digest, encode_statement
 from mpc.parties import PartyId, Role, RoomId, party_id
 
 __all__ = ["Endorsement", "Floor", "Manifest", "Member", "SignedManifest", "endorsed"]
+
+_IDENTITY = re.compile(r"[0-9a-f]{64}\Z")
+_PORT = re.compile(r"[1-9][0-9]{0,4}\Z")
 
 
 class Member(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -48,17 +53,20 @@ class Member(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     def check(self) -> None:
         """Refuse a malformed member (`ConfigurationError`)."""
-        party_id(self.name)
-        try:
-            good = len(bytes.fromhex(self.identity)) == 32 and self.identity == self.identity.lower()
-        except ValueError:
-            good = False
-        if not good:
+        _check_name(self.name)
+        if not _IDENTITY.match(self.identity):
             raise ConfigurationError(f"member {self.name}: its identity key is not 32 bytes of hexadecimal")
-        if "BEGIN CERTIFICATE" not in self.certificate:
-            raise ConfigurationError(f"member {self.name}: its certificate is not PEM")
+        if weak_identity(self.public_key):
+            raise ConfigurationError(f"member {self.name}: anybody could sign under its identity key")
+        try:
+            certificates = x509.load_pem_x509_certificates(self.certificate.encode())
+        except ValueError:
+            certificates = []
+        if len(certificates) != 1:
+            raise ConfigurationError(f"member {self.name}: its certificate is not one PEM certificate")
         host, _, port = self.endpoint.rpartition(":")
-        if self.role in {Role.PARTY, Role.COORDINATOR} and not (host and port.isdigit() and 0 < int(port) < 65536):
+        reachable = host and _PORT.match(port) and int(port) < 65536
+        if self.role in {Role.PARTY, Role.COORDINATOR} and not reachable:
             raise ConfigurationError(f"member {self.name}: its endpoint is host:port")
 
 
@@ -87,13 +95,15 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Raises:
             ConfigurationError: Names what is wrong.
         """
-        party_id(self.name)
+        _check_name(self.name)
         names = [m.name for m in self.members]
         if len(set(names)) != len(names):
             raise ConfigurationError("a member's name occurs twice")
         keys = [m.identity for m in self.members]
         if len(set(keys)) != len(keys):
             raise ConfigurationError("two members have the same identity key")
+        if len({m.certificate.strip() for m in self.members}) != len(self.members):
+            raise ConfigurationError("two members have the same root certificate")
         for member in self.members:
             member.check()
         if sum(m.role is Role.COORDINATOR for m in self.members) > 1:
@@ -152,6 +162,13 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return manifest
 
 
+def _check_name(name: str) -> None:
+    try:
+        party_id(name)
+    except ParameterError as error:
+        raise ConfigurationError(error.detail) from None
+
+
 def _without_none(value: Any) -> Any:
     """TOML has no null: a field that is not given is left out."""
     if isinstance(value, dict):
@@ -191,8 +208,12 @@ class SignedManifest(msgspec.Struct, frozen=True, kw_only=True):
     def verify(self) -> Manifest:
         """The manifest, if every member signed exactly it.
 
+        Signatures of others than the members count for nothing.
+
         Raises:
+            ConfigurationError: The manifest contradicts itself.
             IntegrityError: A signature is missing or does not hold.
+            WireError: A signature has another length than 64 bytes.
         """
         self.manifest.check()
         if missing := self.missing():
@@ -218,17 +239,19 @@ class SignedManifest(msgspec.Struct, frozen=True, kw_only=True):
         try:
             mapping = tomllib.loads(text)
             signatures = {str(k): bytes.fromhex(v) for k, v in mapping.pop("signatures", {}).items()}
-        except (tomllib.TOMLDecodeError, ValueError, AttributeError, TypeError) as error:
+        except (ValueError, AttributeError, TypeError, RecursionError) as error:
             raise ConfigurationError(f"the manifest is not valid TOML: {error}") from None
         return cls(manifest=Manifest.from_mapping(mapping), signatures=signatures)
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read a manifest file (`ConfigurationError` if it is not there)."""
+        """Read a manifest file (`ConfigurationError` if it is not there or not a manifest)."""
         try:
             return cls.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise ConfigurationError(f"{path.name} cannot be read: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise ConfigurationError(f"{path.name} is not a text in UTF-8") from None
 
 
 def endorsed(manifest: Manifest, keys: Iterable[tuple[str, IdentityKey]]) -> SignedManifest:

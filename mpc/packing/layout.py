@@ -65,11 +65,13 @@ class VectorLayout:
             noise_bound: Largest absolute value of privacy noise that one party may add to a value.
 
         Raises:
-            ParameterError: The set carries too few bits or additions for k parties.
+            ParameterError: The set carries too few bits or additions for k parties, or a segment cannot be.
             RangeError: A total may need more than 126 bits and a sign.
         """
         if not 1 <= participants <= parameters.max_additions:
             raise ParameterError(f"{parameters.id} does not carry the sum of {participants} contributions")
+        if not segments or noise_bound < 0 or any(s.length < 0 or s.bound < 0 for s in segments):
+            raise ParameterError("a layout has segments, and no negative length or bound")
         width = min(_MAX_WIDTH, (parameters.plain_modulus // participants).bit_length() - 1)
         if width < 8 or parameters.slots <= CHECK_SLOTS:
             raise ParameterError(f"{parameters.id} leaves {width} bits a slot for {participants} participants")

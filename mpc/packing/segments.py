@@ -52,8 +52,14 @@ class ArrayValues:
         return int(self.array.shape[0])
 
     def read(self, start: int, stop: int) -> IntegerArray:
-        """Values `start` to `stop` as int64, or as Python integers where the array holds those."""
+        """Values `start` to `stop` as int64, or as Python integers where the array holds those.
+
+        Raises:
+            ParameterError: An object array holds something else than integers.
+        """
         part = self.array[start:stop]
+        if part.dtype == object and not all(isinstance(v, int | np.integer) for v in part):
+            raise ParameterError("a segment's values are integers")
         if part.dtype.kind == "u" and part.dtype.itemsize == 8 and part.size and int(part.max()) >= 1 << 63:
             wide: NDArray[np.object_] = part.astype(object)
             return wide

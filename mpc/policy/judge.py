@@ -82,7 +82,7 @@ def _use_reasons(policy: Policy, uses: Iterable[ColumnUse]) -> Iterable[Reason]:
         elif table.allow_all:
             continue
         elif not use.column:
-            if not table.count:
+            if use.use is not Use.AGGREGATE or not table.count:
                 yield Reason(rule="count", table=use.table)
         else:
             folded = use.column.lower()

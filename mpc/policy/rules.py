@@ -88,6 +88,9 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             raise ConfigurationError(f"the policy is not valid: {error}") from None
         if policy.minimum_parties < 2:
             raise ConfigurationError("the policy is not valid: minimum_parties is 2 or more")
+        _refuse_twins("tables", policy.tables)
+        for name, rule in policy.tables.items():
+            _refuse_twins(f"tables.{name}.columns", rule.columns)
         return policy
 
     @classmethod
@@ -99,11 +102,19 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             raise ConfigurationError(f"{path.name} cannot be read: {error.strerror}") from None
         except tomllib.TOMLDecodeError as error:
             raise ConfigurationError(f"{path.name} is not TOML: {error}") from None
+        except UnicodeDecodeError:
+            raise ConfigurationError(f"{path.name} is not a text in UTF-8") from None
 
     def table(self, name: str) -> TableRule | None:
         """The rule of a table, ignoring case."""
         folded = name.lower()
         return next((rule for key, rule in self.tables.items() if key.lower() == folded), None)
+
+
+def _refuse_twins(where: str, rules: Mapping[str, object]) -> None:
+    """Names are found ignoring case, so two that differ in case alone would leave open which rule holds."""
+    if len({name.lower() for name in rules}) != len(rules):
+        raise ConfigurationError(f"the policy is not valid: {where} names something twice")
 
 
 def open_policy(tables: tuple[str, ...]) -> dict[str, Any]:

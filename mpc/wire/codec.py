@@ -1,6 +1,6 @@
 """Native messages to protobuf bytes and back: the only importer of the generated classes.
 
-Decoding is strict: unknown fields, wrong nesting and oversized lists are refused.
+Decoding is strict: `mpc.wire.form` checks the bytes before protobuf sees them.
 """
 
 from collections.abc import Mapping
@@ -8,12 +8,13 @@ from functools import cache
 from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import DecodeError
 from google.protobuf.message import Message as ProtoMessage
-from google.protobuf.unknown_fields import UnknownFieldSet
 
 from mpc.errors import WireError
 from mpc.keys.statements import Signed
+from mpc.wire.form import EIGHT_BYTES, LENGTH, VARINT, Field, check_form
 from mpc.wire.messages import Message
 from mpc.wire.v1 import common_pb2, coordinator_pb2, party_pb2
 
@@ -22,7 +23,16 @@ __all__ = ["decode", "encode", "proto_class"]
 M = TypeVar("M", bound=Message)
 
 _MODULES: Final = (common_pb2, party_pb2, coordinator_pb2)
-_MAX_REPEATED: Final = 1 << 16
+_WIRE_TYPES: Final[Mapping[int, tuple[int, int]]] = {
+    FieldDescriptor.TYPE_BOOL: (VARINT, 1),
+    FieldDescriptor.TYPE_UINT32: (VARINT, (1 << 32) - 1),
+    FieldDescriptor.TYPE_UINT64: (VARINT, (1 << 64) - 1),
+    FieldDescriptor.TYPE_DOUBLE: (EIGHT_BYTES, 0),
+    FieldDescriptor.TYPE_STRING: (LENGTH, 0),
+    FieldDescriptor.TYPE_BYTES: (LENGTH, 0),
+    FieldDescriptor.TYPE_MESSAGE: (LENGTH, 0),
+}
+"""Type of a field -> its form on the wire, and its largest value if it is a number. Messages use no other types."""
 
 
 @cache
@@ -71,17 +81,28 @@ def _to_proto(value: msgspec.Struct) -> ProtoMessage:
     return proto
 
 
+@cache
+def _form(kind: type) -> Mapping[int, Field]:
+    """The strict form of a native message's bytes."""
+    nested, repeated = _nested(kind), _repeated(kind)
+    return {
+        f.number: Field(
+            wire_type=_WIRE_TYPES[f.type][0],
+            repeated=f.name in repeated,
+            largest=_WIRE_TYPES[f.type][1],
+            nested=_form(nested[f.name]) if f.name in nested else None,
+        )
+        for f in proto_class(kind).DESCRIPTOR.fields
+    }
+
+
 def _from_proto(proto: ProtoMessage, kind: type) -> Any:
-    if len(UnknownFieldSet(proto)):
-        raise WireError(f"a {kind.__name__} has unknown fields")
     nested, repeated = _nested(kind), _repeated(kind)
     fields: dict[str, Any] = {}
     for descriptor in proto.DESCRIPTOR.fields:
         item = getattr(proto, descriptor.name)
         inner = nested.get(descriptor.name)
         if descriptor.name in repeated:
-            if len(item) > _MAX_REPEATED:
-                raise WireError(f"a {kind.__name__} has too many {descriptor.name}")
             fields[descriptor.name] = tuple(_from_proto(i, inner) if inner else i for i in item)
         elif inner is not None:
             fields[descriptor.name] = _from_proto(item, inner) if proto.HasField(descriptor.name) else None
@@ -103,10 +124,11 @@ def decode(data: bytes, kind: type[M]) -> M:
     Raises:
         WireError: The bytes are not a `kind`.
     """
+    check_form(data, _form(kind))
     proto = proto_class(kind)()
     try:
         proto.ParseFromString(data)
-    except (DecodeError, ValueError, UnicodeDecodeError):
+    except (DecodeError, ValueError):
         raise WireError(f"not a {kind.__name__}") from None
     value = _from_proto(proto, kind)
     if not isinstance(value, kind):

@@ -1,8 +1,10 @@
 """The error catalogue: every leaf of `mpc.errors` to a gRPC status and a public sentence, and back.
 
-A notice carries the leaf's code and its fields, which are names by contract; the local detail never leaves.
+A notice carries the leaf's code and its fields, which are names by contract; the local detail never leaves. What a
+peer tells is shown to people, so it is printable text of bounded length, and numbers where numbers are expected.
 """
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
@@ -15,6 +17,8 @@ __all__ = ["CATALOGUE", "STATUS", "from_notice", "leaves", "to_notice"]
 
 _MAX_FIELDS: Final = 8
 _MAX_FIELD_CHARACTERS: Final = 400
+_NUMBERS: Final = frozenset({"offset", "round"})
+_NUMBER: Final = re.compile(r"[0-9]{1,12}\Z")
 
 FIELD_NAMES: Final = frozenset(
     {
@@ -75,16 +79,24 @@ def to_notice(error: BaseException) -> ErrorNotice:
     """What may be said of an error to a peer; anything that is not ours becomes `InternalError` without a word."""
     if not isinstance(error, MpcError):
         return ErrorNotice(code=InternalError.code)
-    fields = tuple(
-        ErrorField(name=name, value=str(value)[:_MAX_FIELD_CHARACTERS])
-        for name, value in list(error.fields.items())[:_MAX_FIELDS]
-        if name in FIELD_NAMES
+    allowed = [(name, _printable(value)) for name, value in error.fields.items() if name in FIELD_NAMES]
+    known = [(n, v) for n, v in allowed if n not in _NUMBERS or _NUMBER.match(v)]
+    return ErrorNotice(
+        code=error.code, fields=tuple(ErrorField(name=name, value=value) for name, value in known[:_MAX_FIELDS])
     )
-    return ErrorNotice(code=error.code, fields=fields)
+
+
+def _printable(value: str | int) -> str:
+    """A field's text without control characters, which could move a terminal's cursor."""
+    return "".join(c if c.isprintable() else " " for c in str(value)[:_MAX_FIELD_CHARACTERS])
 
 
 def from_notice(notice: ErrorNotice, **extra: str) -> MpcError:
     """The error a peer told of.
+
+    Args:
+        notice: What it said.
+        **extra: What the caller knows of the peer; it wins over what the peer says of itself.
 
     Raises:
         WireError: The code is not in the catalogue, or the fields break their limits.
@@ -94,7 +106,12 @@ def from_notice(notice: ErrorNotice, **extra: str) -> MpcError:
         raise WireError("an unknown error code")
     fields: dict[str, str | int] = {}
     for field in notice.fields:
-        if field.name not in FIELD_NAMES or len(field.value) > _MAX_FIELD_CHARACTERS:
+        if field.name not in FIELD_NAMES or field.name in fields:
+            raise WireError("an error's field is unknown or given twice")
+        if len(field.value) > _MAX_FIELD_CHARACTERS or not field.value.isprintable():
             raise WireError("an error's field breaks its limits")
-        fields[field.name] = int(field.value) if field.name in {"offset", "round"} else field.value
-    return leaf("", **{**extra, **fields})
+        number = field.name in _NUMBERS
+        if number and not _NUMBER.match(field.value):
+            raise WireError("an error's field is not a number")
+        fields[field.name] = int(field.value) if number else field.value
+    return leaf("", **{**fields, **extra})
