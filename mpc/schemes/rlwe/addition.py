@@ -106,19 +106,19 @@ class LazySum:
                     raise WireError("a seed gives too few residues")
         return residues
 
-    def _reduce(self) -> list[Words]:
+    def _reduce(self, out: list[bytes] | None = None) -> None:
+        """Bring the sums below their moduli, and write them to `out` as ciphertexts."""
         constants = self._ring
-        packed = [
-            np.empty(constants.degree * constants.primes * 25 // 16, dtype=np.uint64) for _ in range(len(self._noise))
-        ]
 
         def work(rows: range) -> None:
+            packed = np.empty(constants.degree * constants.primes * 25 // 16, dtype=np.uint64)
             for row in rows:
-                pipeline().reduce_and_pack(self._sums[row], constants.scale, packed[row])
+                pipeline().reduce_and_pack(self._sums[row], constants.scale, packed)
+                if out is not None:
+                    out[row] = encode(constants.parameters, self._kind, packed, noise=self._noise[row])
 
-        for_blocks(len(packed), self._execution, work)
+        for_blocks(len(self._noise), self._execution, work)
         self._lazy = 1
-        return packed
 
     def finish(self) -> list[bytes]:
         """The sum, in the form a decryptor takes.
@@ -128,7 +128,6 @@ class LazySum:
         """
         if not self._added:
             raise ParameterError("nothing was added")
-        return [
-            encode(self._ring.parameters, self._kind, packed, noise=noise)
-            for packed, noise in zip(self._reduce(), self._noise, strict=True)
-        ]
+        out = [b""] * len(self._noise)
+        self._reduce(out)
+        return out
