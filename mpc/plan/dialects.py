@@ -46,12 +46,33 @@ class Dialect(Protocol):
         """A column in its declared type."""
         ...
 
+    real: str
+    """The type of IEEE doubles."""
+
+    checks_ahead: bool
+    """Whether a range check is best a statement of its own, because the database skips data by its statistics."""
+
     def scaled(self, text: str, column: Column, *, wide: bool) -> str:
-        """A numeric column, given as text in its declared type, as an integer at the column's scale."""
+        """An INTEGER or DECIMAL column, given as text in its declared type, as an integer at the column's scale."""
         ...
 
-    def checked(self, value: str, inside: str, names: str) -> str:
-        """The value where `inside` is not false, an error naming columns otherwise."""
+    def unscaled(self, total: str, scale: int, *, wide: bool) -> str:
+        """A sum of decimals of a scale as an integer: a BIGINT, or a VARCHAR of digits where it is wide."""
+        ...
+
+    def rounded(self, text: str, column: Column, *, wide: bool) -> str:
+        """A DOUBLE column as the integer nearest to its IEEE product with the power of ten, half away from zero.
+
+        NULL, and never an error, for NaN, infinities and what does not fit.
+        """
+        ...
+
+    def checked(self, value: str, inside: str, names: str, witness: str) -> str:
+        """The value where `inside` holds, NULL where `witness` is NULL, an error naming columns otherwise."""
+        ...
+
+    def failure(self, names: str, witness: str) -> str:
+        """An expression that stops the statement with `CHECK_FAILED` and names; it may read `witness`."""
         ...
 
     def truncated(self, unit: str, value: str) -> str:

@@ -14,21 +14,16 @@ class DuckDB:
     name = "duckdb"
     wide = "HUGEINT"
     integer_division = "//"
+    real = "DOUBLE"
+    checks_ahead = True
 
     def column(self, name: str, declared: str) -> str:
         """A column in its declared type; a cast that changes nothing costs nothing."""
         return f"CAST({identifier(name)} AS {declared})"
 
     def scaled(self, text: str, column: Column, *, wide: bool) -> str:
-        """A numeric column as an integer at its scale.
-
-        A DOUBLE becomes the integer nearest to its IEEE product with the power of ten, half away from zero. That is
-        what DuckDB's cast to DECIMAL computes, spelled out: it is faster, and the same in every database.
-        """
+        """An INTEGER or DECIMAL column as an integer at its scale."""
         scale, target = column.type.scale, self.wide if wide else "BIGINT"
-        if column.type.kind is Kind.DOUBLE:
-            product = f"{text} * 1e{scale}" if scale else text
-            return f"CAST(ROUND({product}) AS {target})"
         if column.type.kind is Kind.DECIMAL and scale:
             digits = len(str(column.type.magnitude))
             if digits + scale + 1 > 38:
@@ -37,9 +32,24 @@ class DuckDB:
             return f"CAST({text} * {10**scale} AS {target})"
         return f"CAST({text} AS {target})"
 
-    def checked(self, value: str, inside: str, names: str) -> str:
-        """The value, or DuckDB's `error`, which stops the statement and shows the columns' names alone."""
-        return f"CASE WHEN NOT ({inside}) THEN error({text_literal(CHECK_FAILED + names)}) ELSE {value} END"
+    def unscaled(self, total: str, scale: int, *, wide: bool) -> str:
+        """A sum of decimals as an integer; of a wide one, which would not fit once multiplied, the point is dropped."""
+        if wide:
+            return f"REPLACE(CAST({total} AS VARCHAR), '.', '')"
+        return f"CAST({total} * {10**scale} AS BIGINT)"
+
+    def rounded(self, text: str, column: Column, *, wide: bool) -> str:
+        """A DOUBLE as an integer: what DuckDB's cast to DECIMAL computes, spelled out because that is faster."""
+        product = f"{text} * 1e{column.type.scale}" if column.type.scale else text
+        return f"TRY_CAST(ROUND({product}) AS {self.wide if wide else 'BIGINT'})"
+
+    def checked(self, value: str, inside: str, names: str, witness: str) -> str:
+        """The value where `inside` holds, NULL where `witness` is NULL, an error otherwise."""
+        return f"CASE WHEN {inside} THEN {value} WHEN {witness} IS NOT NULL THEN {self.failure(names, witness)} END"
+
+    def failure(self, names: str, witness: str) -> str:  # noqa: ARG002 - `error` is never folded away
+        """DuckDB's `error`, which stops the statement and shows the columns' names alone."""
+        return f"error({text_literal(CHECK_FAILED + names)})"
 
     def truncated(self, unit: str, value: str) -> str:
         """DATE_TRUNC as a timestamp."""

@@ -13,8 +13,9 @@ from mpc.plan.dates import date_of, timestamp_of
 from mpc.plan.dialects import Dialect, identifier, text_literal
 from mpc.plan.ir import AggregateRef, Call, Column, KeyRef, Kind, Literal, Op, Scalar, Type, columns_of
 
-__all__ = ["ExpressionWriter", "References"]
+__all__ = ["ExpressionWriter", "References", "is_wide"]
 
+_EXACT_REAL: Final = 1 << 52
 _COMPARISONS: Final = {
     Op.EQUAL: "=",
     Op.NOT_EQUAL: "<>",
@@ -37,11 +38,22 @@ class ExpressionWriter:
     Args:
         dialect: The database.
         references: Sub-expressions that already have a name.
+        raws: Names of columns that an inner SELECT hands on as they are.
+        checks_done: Whether whole numbers and decimals were checked by a statement of their own.
     """
 
-    def __init__(self, dialect: Dialect, references: References = _NO_REFERENCES) -> None:
+    def __init__(
+        self,
+        dialect: Dialect,
+        references: References = _NO_REFERENCES,
+        *,
+        raws: References = _NO_REFERENCES,
+        checks_done: bool = False,
+    ) -> None:
         self.dialect = dialect
         self._references = references
+        self._raws = raws
+        self._checks_done = checks_done
 
     def write(self, node: Scalar) -> str:
         """The text of an expression; numbers as integers at their scale."""
@@ -66,7 +78,7 @@ class ExpressionWriter:
         return f"({self._widened(text, node.type, by)} * {self.integer(10**by)})"
 
     def _widened(self, text: str, kind: Type, by: int) -> str:
-        if not _is_wide(kind) and kind.magnitude * 10**by >= 1 << 63:
+        if not is_wide(kind) and kind.magnitude * 10**by >= 1 << 63:
             return f"CAST({text} AS {self.dialect.wide})"
         return text
 
@@ -95,7 +107,7 @@ class ExpressionWriter:
 
     def raw(self, node: Column) -> str:
         """A column in its declared type, unchecked and unscaled."""
-        if (known := self._references.get(node)) is not None:
+        if (known := self._raws.get(node, self._references.get(node))) is not None:
             return known
         if not node.declared:
             return identifier(node.name)
@@ -105,12 +117,30 @@ class ExpressionWriter:
         text = self.raw(node)
         if not node.type.kind.numeric or not node.declared:
             return text
-        value = self.dialect.scaled(text, node, wide=_is_wide(node.type))
-        if not node.checked or node.type.low is None or node.type.high is None:
-            return value
+        if node.type.kind is Kind.DOUBLE:
+            return self.real(node, self.rounded(node))
+        value = self.dialect.scaled(text, node, wide=is_wide(node.type))
+        return value if self._checks_done else self.checked(node, value)
+
+    def rounded(self, node: Column) -> str:
+        """A DOUBLE as an integer at its scale, NULL where there is none."""
+        return self.dialect.rounded(self.raw(node), node, wide=is_wide(node.type))
+
+    def real(self, node: Column, rounded: str) -> str:
+        """A DOUBLE from its rounded form, checked. Always: no statistic of a file speaks of NaN reliably."""
+        inside = f"{rounded} BETWEEN {self.integer(node.type.low or 0)} AND {self.integer(node.type.high or 0)}"
+        return self.dialect.checked(rounded, inside, node.name, self.raw(node))
+
+    def inside(self, node: Column) -> str:
+        """The condition that a whole number or a decimal is in its declared range."""
         unit = 10**node.type.scale
-        inside = f"{text} BETWEEN {node.type.low // unit} AND {-(-node.type.high // unit)}"
-        return self.dialect.checked(value, inside, node.name)
+        return f"({self.raw(node)} BETWEEN {(node.type.low or 0) // unit} AND {-(-(node.type.high or 0) // unit)})"
+
+    def checked(self, node: Column, value: str) -> str:
+        """A column's value, or an error where it leaves its declared range."""
+        if not node.checked or node.type.low is None:
+            return value
+        return self.dialect.checked(value, self.inside(node), node.name, self.raw(node))
 
     def _call(self, node: Call) -> str:
         writer = _WRITERS.get(node.op)
@@ -137,12 +167,13 @@ class ExpressionWriter:
         if not kind.kind.numeric:
             return self.write(node)
         text = self.at_scale(node, kind.scale)
-        if _is_wide(kind) and (node.type.low is None or not _is_wide(node.type)):
+        if is_wide(kind) and (node.type.low is None or not is_wide(node.type)):
             return f"CAST({text} AS {self.dialect.wide})"
         return text
 
 
-def _is_wide(kind: Type) -> bool:
+def is_wide(kind: Type) -> bool:
+    """Whether a number needs more than 63 bits."""
     return kind.low is not None and kind.magnitude >= 1 << 63
 
 
@@ -160,7 +191,7 @@ def _pair(writer: ExpressionWriter, node: Call) -> tuple[str, str]:
     else:
         scale = max(left.type.scale, right.type.scale)
         texts = [writer.at_scale(left, scale), writer.at_scale(right, scale)]
-    if _is_wide(node.type) and not any(_is_wide(a.type) for a in (left, right)):
+    if is_wide(node.type) and not any(is_wide(a.type) for a in (left, right)):
         texts[0] = f"CAST({texts[0]} AS {writer.dialect.wide})"
     return texts[0], texts[1]
 
@@ -209,11 +240,15 @@ def _divided(writer: ExpressionWriter, op: Op, text: str, unit: int, kind: Type 
         return f"CASE WHEN {tie} THEN {whole} ELSE {away} END"
     if op is Op.ROUND:
         half = writer.integer(unit // 2)
-        if kind is not None and not _is_wide(kind) and kind.magnitude + unit >= 1 << 63:
+        if kind is not None and not is_wide(kind) and kind.magnitude + unit >= 1 << 63:
             text = f"CAST({text} AS {writer.dialect.wide})"
         if never_negative:
             return writer.quotient(f"({text} + {half})", by)
         return writer.quotient(f"({text} + CASE WHEN {text} < 0 THEN -{half} ELSE {half} END)", by)
+    if kind is not None and kind.low is not None and max(kind.magnitude, unit) < _EXACT_REAL:
+        # Both are exact as DOUBLE and a quotient cannot round up to a whole number: its distance is 1 / unit at least.
+        name = {Op.FLOOR: "FLOOR", Op.CEILING: "CEIL", Op.TRUNCATE: "TRUNC"}[op]
+        return f"CAST({name}(CAST({text} AS {writer.dialect.real}) / {unit}) AS BIGINT)"
     whole = writer.quotient(text, by)
     if op is Op.TRUNCATE or (op is Op.FLOOR and never_negative):
         return whole
@@ -237,7 +272,7 @@ def _cast(writer: ExpressionWriter, node: Call) -> str:
 def _check(writer: ExpressionWriter, node: Call) -> str:
     text = writer.write(node.args[0])
     inside = f"{text} BETWEEN {writer.integer(node.type.low or 0)} AND {writer.integer(node.type.high or 0)}"
-    return writer.dialect.checked(text, inside, ", ".join(c.name for c in columns_of(node)))
+    return writer.dialect.checked(text, inside, ", ".join(c.name for c in columns_of(node)), text)
 
 
 def _case(writer: ExpressionWriter, node: Call) -> str:

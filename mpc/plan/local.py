@@ -38,8 +38,7 @@ class LocalStatement:
     """One generated SELECT.
 
     Columns: for every group key `k<i>` its raw value (0 or '' where NULL) and `k<i>_null` (0 or 1); then `s<j>` per
-    statistic, or `bucket` and `n` for a histogram; then `bad<m>`, the number of rows whose checked column `m` was out
-    of range, in dialects that cannot stop at such a row.
+    statistic, or `bucket` and `n` for a histogram.
     """
 
     pieces: tuple[str, ...]
@@ -52,8 +51,8 @@ class LocalStatement:
     guard: str = ""
     """Name of the segment that a statement of a `NullGuard` fills; it returns one row with one 0 or 1."""
 
-    checks: tuple[str, ...] = ()
-    """Names of the checked columns that the `bad` columns count."""
+    check: bool = False
+    """Whether it only stops at values that leave their range; it runs first, and its result says nothing."""
 
     def text(self, relation: str) -> str:
         """The statement over a relation.

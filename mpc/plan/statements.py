@@ -13,7 +13,7 @@ from mpc.errors import InternalError, ParameterError
 from mpc.plan.dialects import Dialect, identifier
 from mpc.plan.duckdb import DUCKDB
 from mpc.plan.expressions import ExpressionWriter
-from mpc.plan.ir import AggregateRef, KeyRef, Scalar, columns_of, walk
+from mpc.plan.ir import AggregateRef, Column, KeyRef, Kind, Scalar, columns_of, walk
 from mpc.plan.local import Encoding, LocalQuery, LocalStatement, OutputColumn
 from mpc.plan.query import QueryPlan
 from mpc.plan.source import GroupedSource, LocalAggregate, LocalFunction, NullGuard, Rows, TableSource
@@ -43,6 +43,7 @@ class _StatementWriter:
     def __init__(self, plan: QueryPlan, dialect: Dialect) -> None:
         self._plan = plan
         self._dialect = dialect
+        self._checks: dict[str, None] = {}
 
     def build(self) -> LocalQuery:
         statistics = list(enumerate(self._plan.statistics))
@@ -50,26 +51,33 @@ class _StatementWriter:
         statements = [self._totals(plain)] if plain or self._plan.keys else []
         statements += [self._histogram(i, s, s.buckets) for i, s in statistics if s.buckets is not None]
         statements += [self._null_check(guard, f"g{i}") for i, guard in enumerate(self._plan.guards)]
-        return LocalQuery(self._dialect.name, tuple(statements))
+        ok = (OutputColumn("ok", Encoding.INT64),)
+        checks = [LocalStatement(tuple(text.split(_RELATION)), ok, (), check=True) for text in self._checks]
+        return LocalQuery(self._dialect.name, (*checks, *statements))
 
     def _null_check(self, guard: NullGuard, name: str) -> LocalStatement:
         """1 if the party holds a row without any of the local keys, else 0."""
         writer = ExpressionWriter(self._dialect)
         conditions = [writer.write(guard.rows.where)] if guard.rows.where is not None else []
         conditions += [f"({writer.raw(key)} IS NULL)" for key in guard.keys]
-        inner = f"{_select(['1 AS one'], self._source(guard.rows))} WHERE {' AND '.join(conditions)} LIMIT 1"
+        inner = f"{_select(['1 AS one'], _where(self._source(guard.rows), conditions))} LIMIT 1"
         text = _select([f"CAST(COUNT(*) AS BIGINT) AS {name}"], f"({inner}) AS r")
         return LocalStatement(tuple(text.split(_RELATION)), (OutputColumn(name, Encoding.INT64),), (), guard=name)
 
     def _totals(self, statistics: Sequence[tuple[int, Statistic]]) -> LocalStatement:
-        inner, writer = self._reads([s for _, s in statistics])
+        inner, writer, bare = self._reads([s for _, s in statistics])
         keys, columns = self._key_outputs()
         sums, outputs = [], []
         for index, statistic in statistics:
-            sums.append(f"{self._measured(statistic, writer)} AS s{index}")
+            plain = bare.get(statistic.argument) if isinstance(statistic.argument, Column) else None
+            as_it_is = plain is not None and statistic.measure is Measure.SUM
+            sums.append(f"{self._measured(statistic, writer, plain if as_it_is else None)} AS s{index}")
             wide = statistic.bound >= 1 << 63
             kind = "VARCHAR" if wide else "BIGINT"
-            outputs.append(f"CAST(COALESCE(s{index}, 0) AS {kind}) AS s{index}")
+            total = f"CAST(COALESCE(s{index}, 0) AS {kind})"
+            if as_it_is:
+                total = self._dialect.unscaled(f"COALESCE(s{index}, 0)", statistic.scale, wide=wide)
+            outputs.append(f"{total} AS s{index}")
             columns.append(OutputColumn(f"s{index}", Encoding.DIGITS if wide else Encoding.INT64))
         grouping = [f"k{i}" for i in range(len(self._plan.keys))]
         middle = _select([*grouping, *sums], f"({inner}) AS r") + _group_by(grouping)
@@ -77,7 +85,7 @@ class _StatementWriter:
         return LocalStatement(tuple(text.split(_RELATION)), tuple(columns), tuple(i for i, _ in statistics))
 
     def _histogram(self, index: int, statistic: Statistic, buckets: Buckets) -> LocalStatement:
-        inner, writer = self._reads([statistic])
+        inner, writer, _ = self._reads([statistic])
         keys, columns = self._key_outputs()
         if statistic.argument is None:
             raise InternalError("a histogram has an argument")
@@ -94,20 +102,50 @@ class _StatementWriter:
         text = _select([*keys, *outputs], f"({middle}) AS g")
         return LocalStatement(tuple(text.split(_RELATION)), tuple(columns), (index,))
 
-    def _reads(self, statistics: Sequence[Statistic]) -> tuple[str, ExpressionWriter]:
-        """The innermost SELECT, and a writer over its columns."""
-        outside = ExpressionWriter(self._dialect)
+    def _reads(self, statistics: Sequence[Statistic]) -> tuple[str, ExpressionWriter, dict[Column, str]]:
+        """The layer that reads: text, a writer over its columns, and the names of decimals handed on as they are."""
         needed = columns_of(*(node for s in statistics for node in (s.argument, s.condition)))
+        relation, outside = self._input(self._plan.rows, [*(k.value for k in self._plan.keys), *needed])
         names: dict[Scalar, str] = {column: f"v{i}" for i, column in enumerate(needed)}
-        items = [f"{outside.write(key.value)} AS k{i}" for i, key in enumerate(self._plan.keys)]
+        decimals = {s.argument: f"d{i}" for i, s in enumerate(statistics) if _plain_decimal(s)}
+        bare = {column: name for column, name in decimals.items() if isinstance(column, Column)}
+        items = [f"{_key_text(key.value, outside)} AS k{i}" for i, key in enumerate(self._plan.keys)]
         items += [f"{outside.write(column)} AS {name}" for column, name in names.items()]
-        return self._filtered(items or ["1 AS one"], self._plan.rows), ExpressionWriter(self._dialect, names)
+        items += [f"{outside.raw(column)} AS {name}" for column, name in bare.items()]
+        return _select(items or ["1 AS one"], relation), ExpressionWriter(self._dialect, names), bare
 
-    def _filtered(self, items: Sequence[str], rows: Rows) -> str:
-        text = _select(items, self._source(rows))
-        if rows.where is not None:
-            text += f" WHERE {ExpressionWriter(self._dialect).write(rows.where)}"
-        return text
+    def _input(self, rows: Rows, nodes: Sequence[Scalar]) -> tuple[str, ExpressionWriter]:
+        """FROM and WHERE, and a writer of row-level expressions over them.
+
+        A DOUBLE is rounded in a layer of its own, so that the rounded form is computed once.
+        """
+        columns = columns_of(*nodes)
+        source = self._source(rows)
+        conditions = [ExpressionWriter(self._dialect).write(rows.where)] if rows.where is not None else []
+        relation = _where(source, conditions)
+        ahead = self._dialect.checks_ahead
+        if ahead:
+            checked = [c for c in columns if c.checked and c.type.kind is not Kind.DOUBLE]
+            self._check_ahead(source, conditions, checked)
+        outside = ExpressionWriter(self._dialect, checks_done=ahead)
+        reals = [c for c in columns if c.type.kind is Kind.DOUBLE and c.declared]
+        if not reals:
+            return relation, outside
+        raws: dict[Scalar, str] = {column: f"r{i}" for i, column in enumerate(columns)}
+        items = [f"{outside.raw(column)} AS r{i}" for i, column in enumerate(columns)]
+        items += [f"{outside.rounded(column)} AS f{i}" for i, column in enumerate(reals)]
+        within = ExpressionWriter(self._dialect, raws=raws)
+        references: dict[Scalar, str] = {column: within.real(column, f"f{i}") for i, column in enumerate(reals)}
+        writer = ExpressionWriter(self._dialect, references, raws=raws, checks_done=ahead)
+        return f"({_select(items, relation)}) AS z", writer
+
+    def _check_ahead(self, source: str, conditions: Sequence[str], columns: Sequence[Column]) -> None:
+        """One statement per checked column, which costs nothing where the database's statistics show it in range."""
+        writer = ExpressionWriter(self._dialect)
+        for column in columns:
+            failing = f"CASE WHEN COUNT(*) > 0 THEN {self._dialect.failure(column.name, 'COUNT(*)')} ELSE 0 END"
+            relation = _where(source, [*conditions, f"(NOT {writer.inside(column)})"])
+            self._checks.setdefault(_select([f"{failing} AS ok"], relation))
 
     def _source(self, rows: Rows) -> str:
         source = rows.source
@@ -116,15 +154,15 @@ class _StatementWriter:
         return f"({self._grouped(source)}) AS q"
 
     def _grouped(self, source: GroupedSource) -> str:
-        outside = ExpressionWriter(self._dialect)
         needed = columns_of(*(node for a in source.aggregates for node in (a.argument, a.condition)))
+        relation, outside = self._input(source.rows, [*source.keys, *needed])
         names: dict[Scalar, str] = {column: f"v{i}" for i, column in enumerate(needed)}
         writer = ExpressionWriter(self._dialect, names)
-        items = [f"{outside.write(key)} AS k{i}" for i, key in enumerate(source.keys)]
+        items = [f"{_key_text(key, outside)} AS k{i}" for i, key in enumerate(source.keys)]
         items += [f"{outside.write(column)} AS {name}" for column, name in names.items()]
         grouping = [f"k{i}" for i in range(len(source.keys))]
         sums = [f"{self._local(a, writer)} AS a{i}" for i, a in enumerate(source.aggregates)]
-        inner = self._filtered(items, source.rows)
+        inner = _select(items, relation)
         middle = _select([*grouping, *sums], f"({inner}) AS r") + _group_by(grouping)
         having = [source.having] if source.having is not None else []
         references: dict[Scalar, str] = {}
@@ -155,8 +193,8 @@ class _StatementWriter:
         kind = self._dialect.wide if aggregate.type.magnitude >= 1 << 63 else "BIGINT"
         return f"CAST({text} AS {kind})"
 
-    def _measured(self, statistic: Statistic, writer: ExpressionWriter) -> str:
-        argument = writer.write(statistic.argument) if statistic.argument is not None else "*"
+    def _measured(self, statistic: Statistic, writer: ExpressionWriter, plain: str | None) -> str:
+        argument = plain or (writer.write(statistic.argument) if statistic.argument is not None else "*")
         name = {
             Measure.ROWS: "COUNT(*)",
             Measure.COUNT: f"COUNT({argument})",
@@ -190,6 +228,28 @@ class _StatementWriter:
 
 def _select(items: Sequence[str], source: str) -> str:
     return " ".join(("SELECT", ", ".join(items), "FROM", source))
+
+
+def _where(source: str, conditions: Sequence[str]) -> str:
+    return f"{source} WHERE {' AND '.join(conditions)}" if conditions else source
+
+
+def _key_text(key: Scalar, writer: ExpressionWriter) -> str:
+    """A group key.
+
+    A whole-number column stays as it is: databases group those fastest, and its range is checked ahead.
+    """
+    if isinstance(key, Column) and key.type.kind is Kind.INTEGER and (writer.dialect.checks_ahead or not key.checked):
+        return writer.raw(key)
+    return writer.write(key)
+
+
+def _plain_decimal(statistic: Statistic) -> bool:
+    """Whether a statistic is the SUM of a DECIMAL column of at most 18 digits, which databases add fastest as it is."""
+    argument = statistic.argument
+    if not isinstance(argument, Column) or not argument.declared or statistic.measure is not Measure.SUM:
+        return False
+    return argument.type.kind is Kind.DECIMAL and argument.type.scale > 0 and argument.type.magnitude < 10**18
 
 
 def _group_by(names: Sequence[str]) -> str:

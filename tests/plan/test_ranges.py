@@ -4,6 +4,8 @@ import math
 import random
 
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from mpc.errors import PlanError, RangeError
@@ -176,7 +178,7 @@ def test_quantisation_equals_the_databases_own_cast(scale):
     connection.execute("CREATE TABLE v (x DOUBLE)")
     connection.execute("INSERT INTO v SELECT unnest(?::DOUBLE[])", [values])
     column = column_of(Table(name="v", parties=("p",), columns=COLUMNS), Column(name="x", type="DOUBLE", scale=scale))
-    ours = DUCKDB.scaled("x", column, wide=False)
+    ours = DUCKDB.rounded("x", column, wide=False)
     theirs = f"CAST(CAST(x AS DECIMAL(38,{scale})) * {10**scale} AS BIGINT)" if scale else "CAST(x AS DECIMAL(38,0))"
 
     assert connection.execute(f"SELECT COUNT(*) FROM v WHERE {ours} <> {theirs}").fetchall() == [(0,)]
@@ -201,3 +203,21 @@ def test_generated_text_contains_nothing_of_the_analysts_but_literals(room):
     assert "hidden" not in text
     assert "'o''; --'" in text
     room.connection.execute(text)
+
+
+def test_nan_in_a_file_whose_statistics_leave_it_out_is_an_error(room, tmp_path):
+    """Arrow's Parquet writer skips NaN in minimum and maximum, and DuckDB then believes that there is none."""
+    values = pa.table({"x": pa.array([1.0, float("nan"), 2.0] * 100)})
+    pq.write_table(values, tmp_path / "nan.parquet")
+    room.connection.execute(f"CREATE OR REPLACE VIEW seen AS FROM '{tmp_path}/nan.parquet'")
+    assert room.connection.execute("SELECT COUNT(*) FROM seen WHERE isnan(x)").fetchall()[0][0] in {0, 100}
+    room.relations = ("seen",)
+
+    for sql in (
+        "SELECT SUM(x) FROM tab",
+        "SELECT COUNT(*) FROM tab WHERE x > 50",
+        "SELECT COUNT(*) FROM tab WHERE x < 9",
+    ):
+        with pytest.raises(RangeError) as caught:
+            room.ask(sql)
+        assert caught.value.fields == {"column": "x"}
