@@ -231,10 +231,13 @@ def issue_leaf(
     return TlsMaterial(certificate.public_bytes(serialization.Encoding.PEM), _pem(key))
 
 
-def verify_leaf(leaf_pem: bytes, root_pem: bytes, expected_id: str, *, now: dt.datetime | None = None) -> None:
+def verify_leaf(leaf_pem: bytes, root_pem: bytes, expected_id: str, *, now: dt.datetime | None = None) -> dt.datetime:
     """Check that a peer's leaf carries the expected SPIFFE id, alone, and was issued by that member's root.
 
     TLS has already checked the chain against *some* member's root; this ties it to the right one.
+
+    Returns:
+        When the leaf ends.
 
     Raises:
         AuthenticationError: It does not hold.
@@ -250,3 +253,4 @@ def verify_leaf(leaf_pem: bytes, root_pem: bytes, expected_id: str, *, now: dt.d
         raise AuthenticationError("a certificate was not issued by the member's root") from None
     if uris != [expected_id] or not leaf.not_valid_before_utc <= moment <= leaf.not_valid_after_utc:
         raise AuthenticationError("a certificate does not carry the member's name, or is not valid now")
+    return leaf.not_valid_after_utc

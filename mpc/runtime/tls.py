@@ -1,10 +1,12 @@
 """Mutual TLS from a room's manifest: which roots are trusted, and who a peer is."""
 
 import asyncio
+import datetime as dt
 import logging
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,11 +101,17 @@ class Caller:
 
 
 class Gatekeeper:
-    """Turns a TLS peer into a member of the room; remembers certificates it has checked."""
+    """Turns a TLS peer into a member of the room; remembers certificates it has checked, until they end.
 
-    def __init__(self, manifest: Manifest) -> None:
+    Args:
+        manifest: The room.
+        now: Time, in seconds since 1970: a connection may outlive its peer's certificate, a call may not.
+    """
+
+    def __init__(self, manifest: Manifest, now: Callable[[], float] = time.time) -> None:
+        self._now = now
         self._by_id = {m.spiffe: m for m in manifest.members}
-        self._checked: dict[bytes, Member] = {}
+        self._checked: dict[bytes, tuple[Member, float]] = {}
 
     def caller(self, auth_context: dict[str, list[bytes]]) -> Caller:
         """The member behind a connection.
@@ -118,17 +126,20 @@ class Gatekeeper:
         member = self._by_id.get(ids[0]) if len(ids) == 1 else None
         if member is None or not pem:
             raise AuthenticationError("the peer's certificate names no member of the room")
-        if self._checked.get(pem) is not member:
-            verify_leaf(pem, member.certificate.encode(), member.spiffe)
+        known, ends = self._checked.get(pem, (None, 0.0))
+        now = self._now()
+        if known is not member or now > ends:
+            moment = dt.datetime.fromtimestamp(now, dt.UTC)
+            ends = verify_leaf(pem, member.certificate.encode(), member.spiffe, now=moment).timestamp()
             if len(self._checked) > 256:
                 self._checked.clear()
-            self._checked[pem] = member
+            self._checked[pem] = (member, ends)
         return Caller(member, group)
 
 
 def server_credentials(manifest: Manifest, material: Callable[[], TlsMaterial]) -> Any:
     """Credentials of a server that requires client certificates; the leaf is asked for again at every handshake."""
-    roots = "".join(m.certificate for m in manifest.members).encode()
+    roots = "\n".join(m.certificate for m in manifest.members).encode()
 
     def configuration() -> Any:
         current = material()
