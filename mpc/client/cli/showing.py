@@ -82,8 +82,8 @@ class _Story:
                 processes = self._tell_start(room, time.monotonic() - started)
                 client = connect(room.folder / "analyst")
                 closing.callback(client.close)
-                client.sql("SELECT COUNT(*) AS n FROM orders")  # the first query loads kernels everywhere
                 self._tell_certificates(room, client)
+                self._ask(client, "SELECT COUNT(*) AS n FROM orders")  # the first query loads kernels everywhere
                 self._ask_all(client, list(files.values()))
                 self._tell_seen(room)
                 self._tell_cost()

@@ -1,0 +1,278 @@
+"""The doctor: each fault injected alone is named with its cure, and nothing else turns red."""
+
+import datetime as dt
+import json
+import socket
+from dataclasses import replace
+
+import pytest
+
+from mpc.client.cli import main
+from mpc.client.doctor import Host, Level, machine_findings
+from mpc.client.doctor_folder import folder_findings
+from mpc.client.doctor_peers import peer_findings
+from mpc.client.members import MemberFolder, enrol
+from mpc.client.rooms import RoomFolder, sign_draft
+from mpc.keys.dictionary import Column, Dictionary, Table
+from mpc.keys.identity import TlsMaterial, issue_leaf, new_root
+from mpc.keys.manifest import Manifest, SignedManifest
+from mpc.parties import Role
+
+GOOD = Host(
+    processor=lambda: frozenset({"aes", "avx512ifma"}),
+    cores=4,
+    memory_bytes=lambda: 8 << 30,
+    clock_error_s=lambda: 0.001,
+    free_bytes=lambda _path: 100 << 30,
+    resolve=lambda _host: ["192.0.2.1"],
+    dial=lambda _host, _port: None,
+)
+
+POLICY = 'analysts = ["ana"]\n[tables.sales]\ncount = true\n'
+
+
+def _raise(error):
+    def function(*_arguments):
+        raise error
+
+    return function
+
+
+def _bad(findings):
+    return {(f.check, f.level.value): f for f in findings if f.level is not Level.OK}
+
+
+# ---- machine -----------------------------------------------------------------------------------------------------
+
+
+def test_a_good_machine_has_nothing_to_cure():
+    assert _bad(machine_findings(GOOD)) == {}
+
+
+@pytest.mark.parametrize(
+    ("fault", "check", "level", "text"),
+    [
+        ({"python": (3, 10)}, "software", "FAIL", "Python 3.10"),
+        ({"version_of": lambda name: None if name == "tenseal" else "1"}, "libraries", "FAIL", "missing: tenseal"),
+        ({"processor": frozenset}, "processor", "WARN", "no AES"),
+        ({"processor": lambda: frozenset({"aes"})}, "processor", "WARN", "no AVX-512 IFMA"),
+        ({"memory_bytes": lambda: 1 << 30}, "memory", "WARN", "1.0 GiB"),
+        ({"clock_error_s": lambda: float("inf")}, "clock", "WARN", "not synchronised"),
+    ],
+)
+def test_a_fault_of_the_machine_is_named(fault, check, level, text):
+    found = _bad(machine_findings(replace(GOOD, **fault)))
+
+    assert set(found) == {(check, level)}
+    assert text in found[check, level].text
+    assert found[check, level].cure
+
+
+def test_a_system_that_does_not_tell_of_its_clock_is_no_fault():
+    assert _bad(machine_findings(replace(GOOD, clock_error_s=lambda: None))) == {}
+
+
+# ---- folder ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def north(tmp_path):
+    """A party in a sealed room, with a policy and a file."""
+    data = tmp_path / "sales.parquet"
+    data.write_bytes(b"x")
+    sources = {"sales": f"parquet:{data}"}
+    members = [
+        enrol(tmp_path / "north", Role.PARTY, "north", endpoint="north.example:7001", sources=sources)[0],
+        enrol(tmp_path / "south", Role.PARTY, "south", endpoint="south.example:7002")[0],
+        enrol(tmp_path / "hub", Role.COORDINATOR, "hub", endpoint="hub.example:7003")[0],
+        enrol(tmp_path / "ana", Role.ANALYST, "ana")[0],
+    ]
+    room = RoomFolder.create(tmp_path / "acme", "acme")
+    room.add([m.enrolment_file for m in members])
+    table = Table(name="sales", parties=("north", "south"), columns=(Column(name="x", type="INTEGER"),))
+    room.save(Manifest.from_mapping({**room.draft().manifest.to_mapping(), "dictionary": _plain(table)}))
+    room.collect([sign_draft(room.draft_file, m)[0] for m in members])
+    room.seal()
+    for member in members:
+        member.install(SignedManifest.load(room.sealed_file))
+    (members[0].path / "policy.toml").write_text(POLICY)
+    return members[0]
+
+
+def _plain(table):
+    import msgspec
+
+    return msgspec.to_builtins(Dictionary(tables=(table,)))
+
+
+def test_a_good_folder_has_nothing_to_cure(north):
+    assert _bad(folder_findings(GOOD, north)) == {}
+
+
+def _loose_keys(member):
+    (member.keys.path / "identity.key").chmod(0o644)
+
+
+def _broken_identity(member):
+    (member.keys.path / "identity.key").write_text("zz")
+
+
+def _expired(member, *, days=1, age=2, root=None):
+    keys = member.keys.path
+    issuer = root or TlsMaterial((keys / "root.pem").read_bytes(), (keys / "root.key").read_bytes())
+    start = dt.datetime.now(dt.UTC) - dt.timedelta(days=age)
+    leaf = issue_leaf(issuer, Role.PARTY, "north", ("north.example",), days=days, now=start)
+    (keys / "tls.pem").write_bytes(leaf.certificate)
+    (keys / "tls.key").write_bytes(leaf.key)
+
+
+def _ends_soon(member):
+    _expired(member, days=10, age=1)
+
+
+def _from_tomorrow(member):
+    _expired(member, days=10, age=-1)
+
+
+def _foreign_root(member):
+    _expired(member, days=90, age=0, root=new_root(Role.PARTY, "north"))
+
+
+def _other_host(member):
+    member.keys.renew(Role.PARTY, "north", ("other.example",))
+
+
+def _no_room(member):
+    member.room_file.unlink()
+
+
+def _edited_room(member):
+    member.room_file.write_text(member.room_file.read_text().replace("south.example", "evil.example"))
+
+
+def _closed_policy(member):
+    (member.path / "policy.toml").write_text("")
+
+
+def _open_policy(member):
+    (member.path / "policy.toml").write_text('analysts = ["*"]\n[tables.sales]\nallow_all = true\n')
+
+
+def _wrong_policy(member):
+    (member.path / "policy.toml").write_text("analyst = []\n")
+
+
+def _no_data(member):
+    (member.path.parent / "sales.parquet").unlink()
+
+
+@pytest.mark.parametrize(
+    ("break_it", "check", "level", "text", "cure"),
+    [
+        (_loose_keys, "keys", "FAIL", "identity.key", "chmod 600"),
+        (_broken_identity, "keys", "FAIL", "identity.key", "restore"),
+        (_expired, "certificate", "FAIL", "it expired on", "certificate renew"),
+        (_ends_soon, "certificate", "WARN", "8 days left", "certificate renew"),
+        (_from_tomorrow, "certificate", "FAIL", "valid only from", "set the clock"),
+        (_foreign_root, "certificate", "FAIL", "not issued by", "certificate renew"),
+        (_other_host, "endpoint", "FAIL", "others dial north.example", "--host north.example"),
+        (_no_room, "room", "FAIL", "no room is installed", "room install"),
+        (_edited_room, "room", "FAIL", "a signature does not hold", "room install"),
+        (_closed_policy, "policy", "WARN", "no analyst", "policy.toml"),
+        (_open_policy, "policy", "WARN", "every column of sales", "instead of allow_all"),
+        (_wrong_policy, "policy", "FAIL", "analyst", "policy.toml"),
+        (_no_data, "source sales", "FAIL", "does not exist", "party.toml"),
+    ],
+)
+def test_a_fault_of_the_folder_is_named(north, break_it, check, level, text, cure):
+    break_it(north)
+    found = _bad(folder_findings(GOOD, north))
+
+    assert (check, level) in found
+    assert text in found[check, level].text
+    assert cure in found[check, level].cure
+    others = {key for key in found if key[0] != check} - ({("room", "FAIL")} if break_it is _broken_identity else set())
+    assert others == set()
+
+
+@pytest.mark.parametrize(("free", "level"), [(100 << 20, "WARN"), (10 << 20, "FAIL")])
+def test_a_full_disk_is_named(north, free, level):
+    assert set(_bad(folder_findings(replace(GOOD, free_bytes=lambda _path: free), north))) == {("disk", level)}
+
+
+@pytest.mark.parametrize(
+    ("url", "fault", "text"),
+    [
+        ("postgresql://db.example:5433/x", {"resolve": _raise(socket.gaierror())}, "db.example does not resolve"),
+        (
+            "postgresql://db.example:5433/x",
+            {"dial": _raise(TimeoutError("timed out"))},
+            "nothing answers at db.example:5433",
+        ),
+        ("env:NOT_SET_ANYWHERE", {}, "NOT_SET_ANYWHERE does not exist"),
+        ("file:/no/such/secret", {}, "/no/such/secret does not exist"),
+    ],
+)
+def test_a_fault_of_a_database_is_named(north, url, fault, text):
+    file = north.path / "party.toml"
+    file.write_text(f'name = "north"\nlisten = "x:1"\n[sources.db]\nurl = "{url}"\n[sources.db.tables.sales]\n')
+    found = _bad(folder_findings(replace(GOOD, **fault), MemberFolder.at(north.path)))
+
+    assert set(found) == {("source db", "FAIL")}
+    assert text in found["source db", "FAIL"].text
+
+
+# ---- connections -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fault", "check", "text", "cure"),
+    [
+        ({"resolve": _raise(socket.gaierror())}, "hub name", "hub.example does not resolve", "DNS"),
+        ({"dial": _raise(ConnectionRefusedError())}, "hub port", "nothing listens", "coordinator serve"),
+        ({"dial": _raise(TimeoutError("timed out"))}, "hub port", "no answer from", "firewall"),
+    ],
+)
+async def test_a_fault_of_a_connection_is_named_and_stops_the_next_steps(north, fault, check, text, cure):
+    found = [f async for f in peer_findings(replace(GOOD, **fault), north, north.room())]
+    last = found[-1]
+
+    assert (last.check, last.level) == (check, Level.FAIL)
+    assert text in last.text
+    assert cure in last.cure
+    assert all(f.level is Level.OK for f in found[:-1])
+
+
+async def test_a_stranger_on_the_port_is_named(tmp_path, north):
+    """Something listens at the coordinator's address and does not speak TLS."""
+    import asyncio
+
+    server = await asyncio.start_server(lambda _r, writer: writer.close(), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    manifest = north.room().to_mapping()
+    for member in manifest["members"]:
+        if member["role"] == "coordinator":
+            member["endpoint"] = f"127.0.0.1:{port}"
+    async with server:
+        found = [f async for f in peer_findings(GOOD, north, Manifest.from_mapping(manifest))]
+
+    assert (found[-1].check, found[-1].level) == ("hub TLS", Level.FAIL)
+    assert found[-1].cure
+
+
+# ---- command -----------------------------------------------------------------------------------------------------
+
+
+def test_the_command_reports_for_machines_and_fails_with_the_area(north, capsys):
+    _no_data(north)
+    code = main(["doctor", "--folder", str(north.path), "--offline", "--json"])
+    found = json.loads(capsys.readouterr().out)
+
+    assert code == found["exit_code"] == 3
+    assert {f["check"] for f in found["findings"] if f["level"] == "FAIL"} == {"source sales"}
+    assert found["counts"]["FAIL"] == 1
+
+
+def test_a_folder_without_a_member_is_an_error(tmp_path, capsys):
+    assert main(["doctor", "--folder", str(tmp_path)]) == 3
+    assert "not a member's folder" in capsys.readouterr().err
