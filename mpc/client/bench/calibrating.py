@@ -11,6 +11,7 @@ from typing import Final
 
 from mpc.client.bench import queries, sums
 from mpc.client.bench.cases import ClockKind, Resources
+from mpc.client.bench.drift import Drift
 from mpc.client.bench.machine import describe_machine
 from mpc.client.bench.measure import clock_of
 from mpc.client.bench.micro import threads_limited
@@ -49,27 +50,44 @@ class _Line:
         return cls(fixed_s=max(0.0, few[1] - slope * few[0]), slot_ns=slope * 1e9)
 
 
-def calibrate(progress: Callable[[str], None] = lambda _: None, *, with_room: bool = True) -> CostConstants:
+def calibrate(
+    progress: Callable[[str], None] = lambda _: None, *, drift: Drift | None = None, with_room: bool = True
+) -> CostConstants:
     """Measure the constants; about a minute.
 
     Args:
         progress: Told what is measured next.
+        drift: The judge of the machine's quiet; none asks for no judgement.
         with_room: Whether to start a room for the cost of a job; without it the reference's round trips stand for it.
+
+    Raises:
+        ResourceExhausted: The machine was not quiet.
     """
+    readings = {}
+
+    def next_is(what: str) -> None:
+        progress(what)
+        if drift is not None:
+            readings[what] = drift.read()
+
     with threads_limited(1):
         lines = {}
         for scheme, (name, few, many) in _SETS.items():
-            progress(f"sums under {name}")
+            next_is(f"sums under {name}")
             lines[scheme] = _roles(parameter_set(name), few, many)
-        mask_ns = _mask_ns(lines[SchemeId.CLEAR], progress)
+        next_is("masks")
+        mask_ns = _mask_ns(lines[SchemeId.CLEAR])
         keys = {}
         for scheme, (name, _, _) in _SETS.items():
-            progress(f"keys of {name}")
+            next_is(f"keys of {name}")
             keys[scheme] = _key_s(parameter_set(name))
     # `clear` copies: what its party does beyond masks is packing, and its own copy is counted with it.
     packing_ns = max(0.0, lines[SchemeId.CLEAR]["party"].slot_ns - mask_ns)
-    progress("a job in a room of three parties")
+    next_is("a job in a room of three parties")
     job_s = _job_s() if with_room else DEFAULT_MODEL.round_trips * DEFAULT_MODEL.round_trip_s
+    next_is("end")
+    if drift is not None:
+        drift.judge({what: drift.beside(r, r, ClockKind.CPU) for what, r in readings.items()})
     machine = describe_machine()
     return CostConstants(
         machine=machine.cpu_model,
@@ -117,10 +135,9 @@ def _round(parameters: ParameterSet, ciphertexts: int, parties: int) -> dict[str
     return {role: statistics.median(p[role] for p in phases) for role in phases[0]}
 
 
-def _mask_ns(clear: Mapping[str, _Line], progress: Callable[[str], None]) -> float:
+def _mask_ns(clear: Mapping[str, _Line]) -> float:
     """One more pair's mask, per slot: a party among six against a party among two."""
     name, few, many = _SETS[SchemeId.CLEAR]
-    progress("masks")
     among_six = _roles(parameter_set(name), few, many, parties=6)["party"].slot_ns
     return max(0.0, (among_six - clear["party"].slot_ns) / 4)
 

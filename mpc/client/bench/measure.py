@@ -40,7 +40,7 @@ def effort_of(level: Level) -> Effort:
         case Level.SMOKE:
             return Effort(samples=1, budget_s=0.0)
         case Level.QUICK:
-            return Effort(samples=7, budget_s=1.5)
+            return Effort(samples=7, budget_s=0.8)
         case Level.FULL:
             return Effort(samples=11, budget_s=8.0)
 

@@ -60,7 +60,7 @@ def _sum(name: str, length: int, resources: Resources) -> Iterator[Work]:
             },
         )
 
-    with threads_limited(1), sums.prepared(name, length, _PARTIES, 1, resources) as work:
+    with threads_limited(1), sums.prepared(name, length, _PARTIES, resources) as work:
 
         def run(_: object) -> tuple[float, sums.Opened]:
             start = clock()

@@ -128,10 +128,20 @@ def _observe(opened: Opened) -> Observed:
 
 
 @contextlib.contextmanager
-def prepared(name: str, length: int, parties: int, threads: int, _resources: Resources) -> Iterator[Work]:
-    """One round under a set: vectors of a length from some parties, computed by some threads."""
+def prepared(
+    name: str, length: int, parties: int, _resources: Resources, *, threads: int = 1, scaling: bool = False
+) -> Iterator[Work]:
+    """One round under a set: vectors of a length from some parties.
+
+    Args:
+        name: The parameter set.
+        length: Values per party.
+        parties: Number of parties.
+        threads: Threads that compute.
+        scaling: Whether elapsed time counts, to compare numbers of threads.
+    """
     parameters = parameter_set(name)
-    clock = ClockKind.CPU if threads == 1 else ClockKind.WALL
+    clock = ClockKind.WALL if scaling else ClockKind.CPU
     data = vectors(parties, length)
     total = np.sum(data, axis=0)
     with threads_limited(threads):
@@ -153,13 +163,14 @@ def prepared(name: str, length: int, parties: int, threads: int, _resources: Res
         )
 
 
-def _case(name: str, length: int, parties: int, threads: int = 1) -> Case:
+def _case(name: str, length: int, parties: int, *, threads: int = 0) -> Case:
+    """A case; with `threads` it is one of the comparison of threads."""
     path = f"protocols/sum/{name}/n{length}/p{parties}"
     return Case(
-        path=f"{path}/threads{threads}" if threads > 1 else path,
+        path=f"{path}/threads{threads}" if threads else path,
         group="protocols/sum",
-        labels={"set": name, "length": length, "parties": parties, "threads": threads},
-        prepare=partial(prepared, name, length, parties, threads),
+        labels={"set": name, "length": length, "parties": parties, "threads": threads or 1},
+        prepare=partial(prepared, name, length, parties, threads=threads or 1, scaling=bool(threads)),
     )
 
 
@@ -173,6 +184,5 @@ def sum_cases(level: Level) -> Iterator[Case]:
     for parties in numbers:
         yield _case(_SCALING_SET, length, parties)
     if level is not Level.SMOKE:
-        # One thread again by elapsed time is the reference of the others.
-        for threads in range(2, cores() + 1):
-            yield _case(_SCALING_SET, max(_LENGTHS[level]), _PARTIES, threads)
+        for threads in sorted({1, 2, 4, 8, cores()} & set(range(1, cores() + 1))):
+            yield _case(_SCALING_SET, max(_LENGTHS[level]), _PARTIES, threads=threads)

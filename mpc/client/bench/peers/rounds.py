@@ -151,7 +151,7 @@ def _prepared(entry: _Entry, length: int, _resources: Resources) -> Iterator[Wor
 
 @contextlib.contextmanager
 def _own(name: str, length: int, resources: Resources) -> Iterator[Work]:
-    with threads_limited(1), sums.prepared(name, length, PARTIES, 1, resources) as work:
+    with threads_limited(1), sums.prepared(name, length, PARTIES, resources) as work:
         yield work
 
 

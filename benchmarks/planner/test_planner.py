@@ -1,0 +1,7 @@
+"""Predicted against measured cost."""
+
+SECTIONS = ("planner",)
+
+
+def test_prediction(case, run_case):
+    run_case(case)
