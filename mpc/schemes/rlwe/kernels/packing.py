@@ -11,6 +11,7 @@ packed without transposing it.
 import numpy as np
 from numpy.typing import NDArray
 
+from mpc.schemes.rlwe.kernels.columns import add_row, pack_row, subtract_row, unpack_row
 from mpc.schemes.rlwe.kernels.compiled import inlined
 from mpc.schemes.rlwe.kernels.words import address, transpose
 
@@ -22,6 +23,7 @@ _BITS = 50
 _MASK = np.uint64((1 << 50) - 1)
 _ONE = np.uint64(1)
 _63 = np.uint64(63)
+_NEAR_GROUPS = 8  # groups lie 2048 bytes apart: more of them would share the sets of the nearest cache
 
 
 @inlined
@@ -84,42 +86,39 @@ def unpack_lanes(packed: Words, start: int, q: np.uint64, out: Words) -> bool:
 @inlined
 def unpack(packed: Words, q: np.uint64, out: Words) -> bool:
     """Unpack one polynomial `(words,)` to `(N,)`; returns whether all residues are below q."""
-    largest = np.uint64(0)
-    for group in range(out.size >> 8):
+    largest = np.zeros(8, dtype=np.uint64)
+    for group in range(0, out.size >> 8, _NEAR_GROUPS):
+        base, place = address(packed) + 1600 * group, address(out) + 2048 * group
+        groups = min(_NEAR_GROUPS, (out.size >> 8) - group)
         for r in range(32):
             word, right, following = _coefficient_source(r)
-            for c in range(8):
-                near, far = packed[200 * group + 8 * word + c], packed[200 * group + 8 * following + c]
-                value = ((near >> right) | ((far << _ONE) << (_63 - right))) & _MASK
-                out[256 * group + 8 * r + c] = value
-                largest = max(largest, value)
-    return bool(largest < q)
+            unpack_row(base + 64 * word, base + 64 * following, right, groups, place + 64 * r, address(largest))
+    return bool(largest.max() < q)
 
 
 @inlined
 def accumulate(packed: Words, q: np.uint64, sums: Words) -> bool:
     """Unpack one polynomial and add it to lazy 64-bit sums; returns whether all residues are below q."""
-    largest = np.uint64(0)
-    for group in range(sums.size >> 8):
+    largest = np.zeros(8, dtype=np.uint64)
+    for group in range(0, sums.size >> 8, _NEAR_GROUPS):
+        base, place = address(packed) + 1600 * group, address(sums) + 2048 * group
+        groups = min(_NEAR_GROUPS, (sums.size >> 8) - group)
         for r in range(32):
             word, right, following = _coefficient_source(r)
-            for c in range(8):
-                near, far = packed[200 * group + 8 * word + c], packed[200 * group + 8 * following + c]
-                value = ((near >> right) | ((far << _ONE) << (_63 - right))) & _MASK
-                sums[256 * group + 8 * r + c] += value
-                largest = max(largest, value)
-    return bool(largest < q)
+            add_row(base + 64 * word, base + 64 * following, right, groups, place + 64 * r, address(largest))
+    return bool(largest.max() < q)
 
 
 @inlined
 def retract(packed: Words, sums: Words) -> None:
     """Undo `accumulate`."""
-    for group in range(sums.size >> 8):
+    largest = np.zeros(8, dtype=np.uint64)
+    for group in range(0, sums.size >> 8, _NEAR_GROUPS):
+        base, place = address(packed) + 1600 * group, address(sums) + 2048 * group
+        groups = min(_NEAR_GROUPS, (sums.size >> 8) - group)
         for r in range(32):
             word, right, following = _coefficient_source(r)
-            for c in range(8):
-                near, far = packed[200 * group + 8 * word + c], packed[200 * group + 8 * following + c]
-                sums[256 * group + 8 * r + c] -= ((near >> right) | ((far << _ONE) << (_63 - right))) & _MASK
+            subtract_row(base + 64 * word, base + 64 * following, right, groups, place + 64 * r, address(largest))
 
 
 @inlined
@@ -136,11 +135,10 @@ def reduce_sums(sums: Words, scale: Words) -> None:
 @inlined
 def pack(values: Words, out: Words) -> None:
     """Pack one polynomial `(N,)` into `(words,)`."""
-    for group in range(values.size >> 8):
+    for group in range(0, values.size >> 8, _NEAR_GROUPS):
+        base, place = address(values) + 2048 * group, address(out) + 1600 * group
+        groups = min(_NEAR_GROUPS, (values.size >> 8) - group)
         for w in range(25):
             first, right, left, far = _word_sources(w)
-            base = 256 * group + 8 * first
-            second, third, place = base + 8, 256 * group + 8 * min(first + 2, 31), 200 * group + 8 * w
-            for c in range(8):
-                near = (values[base + c] >> right) | (values[second + c] << left)
-                out[place + c] = near | ((values[third + c] << far) << _ONE)
+            third = min(first + 2, 31)
+            pack_row(base + 64 * first, base + 64 * third, right, left, far, groups, place + 64 * w)
