@@ -26,7 +26,7 @@ ATTRIBUTES: Final = frozenset(
 )  # fmt: skip
 """What a span may say. An attribute that is not listed is a mistake, and is left out."""
 
-_PARENT: Final = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-0[01]")
+_PARENT: Final = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 class Tracing(Protocol):
