@@ -1,5 +1,6 @@
 """What differs between databases: one small protocol that a dialect implements."""
 
+import re
 from typing import Final, Protocol
 
 from mpc.errors import RangeError
@@ -10,6 +11,9 @@ __all__ = ["CHECK_FAILED", "Dialect", "check_failure", "identifier", "text_liter
 
 CHECK_FAILED: Final = "sealroom-range-check:"
 """Prefix of the database error that a checked value raises; the rest names columns, never a value."""
+
+
+_FAILURE: Final = re.compile(re.escape(CHECK_FAILED) + r"([A-Za-z0-9_, ]{1,400})")
 
 
 def identifier(name: str) -> str:
@@ -28,8 +32,8 @@ def check_failure(message: str) -> RangeError | None:
     >>> check_failure("Invalid Input Error: sealroom-range-check:amount").public
     'a value leaves its declared range (column amount)'
     """
-    _, found, names = message.partition(CHECK_FAILED)
-    return RangeError("", column=names.split("\n")[0].strip()[:200]) if found else None
+    found = _FAILURE.search(message)
+    return RangeError("", column=found[1].rstrip(", ")) if found else None
 
 
 class Dialect(Protocol):
@@ -48,6 +52,9 @@ class Dialect(Protocol):
 
     real: str
     """The type of IEEE doubles."""
+
+    decimals_may_be_nan: bool
+    """Whether a DECIMAL column can hold NaN, so that each of them is checked on read."""
 
     checks_ahead: bool
     """Whether a range check is best a statement of its own, because the database skips data by its statistics."""
@@ -73,6 +80,10 @@ class Dialect(Protocol):
 
     def failure(self, names: str, witness: str) -> str:
         """An expression that stops the statement with `CHECK_FAILED` and names; it may read `witness`."""
+        ...
+
+    def ordered(self, text: str) -> str:
+        """A text that compares by its bytes."""
         ...
 
     def truncated(self, unit: str, value: str) -> str:

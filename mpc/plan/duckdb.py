@@ -16,6 +16,7 @@ class DuckDB:
     integer_division = "//"
     real = "DOUBLE"
     checks_ahead = True
+    decimals_may_be_nan = False
 
     def column(self, name: str, declared: str) -> str:
         """A column in its declared type; a cast that changes nothing costs nothing."""
@@ -50,6 +51,10 @@ class DuckDB:
     def failure(self, names: str, witness: str) -> str:  # noqa: ARG002 - `error` is never folded away
         """DuckDB's `error`, which stops the statement and shows the columns' names alone."""
         return f"error({text_literal(CHECK_FAILED + names)})"
+
+    def ordered(self, text: str) -> str:
+        """DuckDB compares texts by their bytes unless told otherwise."""
+        return text
 
     def truncated(self, unit: str, value: str) -> str:
         """DATE_TRUNC as a timestamp."""

@@ -16,6 +16,7 @@ from mpc.plan.ir import AggregateRef, Call, Column, KeyRef, Kind, Literal, Op, S
 __all__ = ["ExpressionWriter", "References", "is_wide"]
 
 _EXACT_REAL: Final = 1 << 52
+_AT_LEAST_LONG: Final = frozenset({Op.ADD, Op.SUBTRACT, Op.MULTIPLY, Op.MODULO})
 _COMPARISONS: Final = {
     Op.EQUAL: "=",
     Op.NOT_EQUAL: "<>",
@@ -75,12 +76,16 @@ class ExpressionWriter:
             return text
         if isinstance(node, Literal) and isinstance(node.value, int):
             return self.integer(node.value * 10**by)
-        return f"({self._widened(text, node.type, by)} * {self.integer(10**by)})"
+        if not is_wide(node.type) and node.type.magnitude * 10**by >= 1 << 63:
+            return f"(CAST({text} AS {self.dialect.wide}) * {self.integer(10**by)})"
+        return f"({self.long(node, text)} * {self.integer(10**by)})"
 
-    def _widened(self, text: str, kind: Type, by: int) -> str:
-        if not is_wide(kind) and kind.magnitude * 10**by >= 1 << 63:
-            return f"CAST({text} AS {self.dialect.wide})"
-        return text
+    def long(self, node: Scalar, text: str) -> str:
+        """A number that is at least a BIGINT: literals and columns of subqueries may have a narrower type."""
+        arithmetic = isinstance(node, Call) and node.op in _AT_LEAST_LONG
+        if arithmetic or is_wide(node.type) or (isinstance(node, Column) and node.declared):
+            return text
+        return f"CAST({text} AS BIGINT)"
 
     def integer(self, value: int) -> str:
         """An integer literal."""
@@ -138,7 +143,8 @@ class ExpressionWriter:
 
     def checked(self, node: Column, value: str) -> str:
         """A column's value, or an error where it leaves its declared range."""
-        if not node.checked or node.type.low is None:
+        unsure = self.dialect.decimals_may_be_nan and node.type.kind is Kind.DECIMAL
+        if not (node.checked or unsure) or node.type.low is None:
             return value
         return self.dialect.checked(value, self.inside(node), node.name, self.raw(node))
 
@@ -191,6 +197,7 @@ def _pair(writer: ExpressionWriter, node: Call) -> tuple[str, str]:
     else:
         scale = max(left.type.scale, right.type.scale)
         texts = [writer.at_scale(left, scale), writer.at_scale(right, scale)]
+    texts = [t if isinstance(a, Literal) else writer.long(a, t) for a, t in zip((left, right), texts, strict=True)]
     if is_wide(node.type) and not any(is_wide(a.type) for a in (left, right)):
         texts[0] = f"CAST({texts[0]} AS {writer.dialect.wide})"
     return texts[0], texts[1]
@@ -208,6 +215,8 @@ def _comparison(writer: ExpressionWriter, node: Call) -> str:
         return f"({first} IN ({', '.join(others)}))"
     if node.op is Op.NOT_DISTINCT:
         return f"({first} IS NOT DISTINCT FROM {others[0]})"
+    if node.op not in {Op.EQUAL, Op.NOT_EQUAL} and node.args[0].type.kind is Kind.VARCHAR:
+        first = writer.dialect.ordered(first)
     return f"({first} {_COMPARISONS[node.op]} {others[0]})"
 
 
@@ -285,7 +294,10 @@ def _case(writer: ExpressionWriter, node: Call) -> str:
 def _same_form(writer: ExpressionWriter, name: str, node: Call) -> str:
     if node.type.kind.numeric:
         return f"{name}({', '.join(writer.branch(a, node.type) for a in node.args)})"
-    return f"{name}({', '.join(writer.write(a) for a in node.args)})"
+    texts = [writer.write(a) for a in node.args]
+    if node.type.kind is Kind.VARCHAR and name != "COALESCE":
+        texts[0] = writer.dialect.ordered(texts[0])
+    return f"{name}({', '.join(texts)})"
 
 
 def _nullif(writer: ExpressionWriter, node: Call) -> str:
@@ -332,8 +344,8 @@ _WRITERS: Final[Mapping[Op, Callable[["ExpressionWriter", Call], str]]] = {
     Op.SUBTRACT: _binary,
     Op.MULTIPLY: _binary,
     Op.MODULO: _binary,
-    Op.NEGATE: lambda w, n: f"(-{w.write(n.args[0])})",
-    Op.ABSOLUTE: lambda w, n: f"ABS({w.write(n.args[0])})",
+    Op.NEGATE: lambda w, n: f"(-{w.long(n.args[0], w.write(n.args[0]))})",
+    Op.ABSOLUTE: lambda w, n: f"ABS({w.long(n.args[0], w.write(n.args[0]))})",
     Op.SIGN: lambda w, n: f"CAST(SIGN({w.write(n.args[0])}) AS BIGINT)",
     Op.FLOOR: _rounded,
     Op.CEILING: _rounded,

@@ -15,13 +15,14 @@ from mpc.plan.duckdb import DUCKDB
 from mpc.plan.expressions import ExpressionWriter
 from mpc.plan.ir import AggregateRef, Column, KeyRef, Kind, Scalar, columns_of, walk
 from mpc.plan.local import Encoding, LocalQuery, LocalStatement, OutputColumn
+from mpc.plan.postgres import POSTGRES
 from mpc.plan.query import QueryPlan
 from mpc.plan.source import GroupedSource, LocalAggregate, LocalFunction, NullGuard, Rows, TableSource
 from mpc.plan.statistics import Buckets, Measure, Statistic
 
 __all__ = ["DIALECTS", "local_query"]
 
-DIALECTS: Final[Mapping[str, Dialect]] = MappingProxyType({"duckdb": DUCKDB})
+DIALECTS: Final[Mapping[str, Dialect]] = MappingProxyType({"duckdb": DUCKDB, "postgres": POSTGRES})
 
 _RELATION: Final = "\x00"
 """Stands for the party's relation until the text is cut; it occurs in no accepted SQL."""
@@ -184,14 +185,17 @@ class _StatementWriter:
             LocalFunction.COUNT: f"COUNT({argument})",
             LocalFunction.COUNT_DISTINCT: f"COUNT(DISTINCT {argument})",
             LocalFunction.SUM: f"SUM({argument})",
-            LocalFunction.MINIMUM: f"MIN({argument})",
-            LocalFunction.MAXIMUM: f"MAX({argument})",
+            LocalFunction.MINIMUM: f"MIN({self._ordered(aggregate, argument)})",
+            LocalFunction.MAXIMUM: f"MAX({self._ordered(aggregate, argument)})",
         }[aggregate.function]
         text = name + self._filter(aggregate.condition, writer)
         if aggregate.function is not LocalFunction.SUM:
             return text
         kind = self._dialect.wide if aggregate.type.magnitude >= 1 << 63 else "BIGINT"
         return f"CAST({text} AS {kind})"
+
+    def _ordered(self, aggregate: LocalAggregate, argument: str) -> str:
+        return self._dialect.ordered(argument) if aggregate.type.kind is Kind.VARCHAR else argument
 
     def _measured(self, statistic: Statistic, writer: ExpressionWriter, plain: str | None) -> str:
         argument = plain or (writer.write(statistic.argument) if statistic.argument is not None else "*")
@@ -221,7 +225,7 @@ class _StatementWriter:
                 items.append(f"COALESCE({raw}, 0) AS {name}")
             wide = Encoding.DIGITS if key.word_bytes > 8 else Encoding.INT64
             columns.append(OutputColumn(name, Encoding.TEXT if key.text else wide))
-            items.append(f"CAST({name} IS NULL AS BIGINT) AS {name}_null")
+            items.append(f"CAST(CASE WHEN {name} IS NULL THEN 1 ELSE 0 END AS BIGINT) AS {name}_null")
             columns.append(OutputColumn(f"{name}_null", Encoding.INT64))
         return items, columns
 

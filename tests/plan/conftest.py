@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from pathlib import Path
 
 import duckdb
 import pytest
@@ -120,6 +121,12 @@ SALES = Table(
         Column(name="flag", type="BOOLEAN"),
     ),
 )
+
+
+@pytest.fixture(scope="session")
+def queries():
+    """Every statement that is answered over `sales`."""
+    return (Path(__file__).parent / "fixtures" / "answered.sql").read_text().splitlines()[1:]
 
 
 @pytest.fixture(scope="session")
