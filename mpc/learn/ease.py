@@ -19,6 +19,7 @@ from mpc.learn.data import Rows
 from mpc.learn.interactions import Ratings, load
 from mpc.learn.recommender_specs import Ease
 from mpc.learn.recommending import RecommenderModel
+from mpc.learn.symmetric import inverse
 from mpc.learn.vocabulary import Discovery, Vocabulary
 from mpc.primitives import Checkpoint, Program, Progress, Sum
 
@@ -175,7 +176,7 @@ def closed_form(items: Vocabulary, gram: NDArray[np.int64], regularization: floa
         start += width - row
     users = dense.diagonal().astype(np.int64)
     dense[np.diag_indices(width)] += regularization
-    inverse = np.linalg.inv(dense)
-    weights = inverse / -inverse.diagonal()
+    solution = inverse(dense)
+    weights = solution / -solution.diagonal()
     weights[np.diag_indices(width)] = 0.0
     return EaseModel(items, weights, users, regularization)

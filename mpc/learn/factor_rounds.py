@@ -28,7 +28,7 @@ from mpc.learn.optimizers import Optimizer
 from mpc.learn.recommender_specs import Als, ImplicitAls
 from mpc.learn.solver_choice import Schedule, choose
 from mpc.learn.solving import Problem, item_statistics, solve_rows
-from mpc.learn.triangle import pack_symmetric, triangle_length, unpack_symmetric
+from mpc.learn.symmetric import pack_symmetric, solve, triangle_length, unpack_symmetric
 from mpc.learn.vocabulary import Discovery, Vocabulary
 from mpc.primitives import Checkpoint, Program, Progress, Sum
 
@@ -227,5 +227,5 @@ def _steps(packed: Matrix, gradient: Matrix, penalty: Matrix, shared: Matrix, bl
         system = unpack_symmetric(packed[first:last], width)
         system += common
         system[:, diagonal, diagonal] += penalty[first:last]
-        out[first:last] = np.linalg.solve(system, gradient[first:last][:, :, None])[:, :, 0]
+        out[first:last] = solve(system, gradient[first:last][:, :, None])[:, :, 0]
     return out

@@ -17,7 +17,7 @@ from mpc.learn.regression_specs import (
 )
 from mpc.learn.solver_choice import choose
 from mpc.learn.specs import Spec
-from mpc.learn.triangle import triangle_length
+from mpc.learn.symmetric import triangle_length
 
 __all__ = ["SumForecast", "disclosures", "forecast", "gram_sensitivity"]
 

@@ -111,12 +111,13 @@ def load(spec: Recommender, data: Rows, *, implicit: bool) -> Interactions:
             out = pair_bucket(users, items, spec.holdout.seed, spec.holdout.buckets) == 0
         parts.append((user_codes.add(users), item_codes.add(items), ratings, out))
     user, item, rating, held = (np.concatenate(column) for column in zip(*parts, strict=True))
-    order = np.argsort(item_codes.values())
-    vocabulary = Vocabulary(item_codes.values()[order])
-    item = np.argsort(order).astype(np.int32)[item]
+    # Numbered by rank, so that the order in which a source happens to deliver rows does not matter.
+    names, user = _ranked(user_codes, user)
+    listed, item = _ranked(item_codes, item)
+    vocabulary = Vocabulary(listed)
     if implicit:
         user, item, rating, held = _distinct_pairs(user, item, held, max(1, len(vocabulary)))
-    user, item, rating, held, names = _active(user, item, rating, held, user_codes.values(), spec.minimum_items)
+    user, item, rating, held, names = _active(user, item, rating, held, names, spec.minimum_items)
     train = ~held
     if spec.items_per_user is not None:
         train &= _chosen(user, item, train, names, vocabulary, spec.items_per_user)
@@ -124,6 +125,15 @@ def load(spec: Recommender, data: Rows, *, implicit: bool) -> Interactions:
     values = [None if implicit else rating[m] for m in (train, held)]
     pick = [Ratings.of(user[m], item[m], v, shape=shape) for m, v in zip((train, held), values, strict=True)]
     return Interactions(names, vocabulary, pick[0], pick[1])
+
+
+def _ranked(codes: Codes, numbers: NDArray[np.int32]) -> tuple[NDArray[Any], NDArray[np.int32]]:
+    """Sorted identifiers, and the numbers as ranks among them."""
+    values = codes.values()
+    order = np.argsort(values)
+    ranks = np.empty(len(order), dtype=np.int32)
+    ranks[order] = np.arange(len(order), dtype=np.int32)
+    return values[order], ranks[numbers]
 
 
 def _distinct_pairs(user: Any, item: Any, held: Any, width: int) -> tuple[Any, Any, Any, Any]:

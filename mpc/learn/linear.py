@@ -18,7 +18,7 @@ from mpc.learn.newton import aliased
 from mpc.learn.preparing import Prepared, prepare
 from mpc.learn.regression import RegressionModel
 from mpc.learn.regression_specs import LinearRegression, Tabular
-from mpc.learn.triangle import pack_symmetric, unpack_symmetric
+from mpc.learn.symmetric import inverse, pack_symmetric, unpack_symmetric
 from mpc.learn.vocabulary import Discovery
 from mpc.primitives import Checkpoint, Program, Progress, Sum
 
@@ -97,7 +97,7 @@ def solve_linear(spec: LinearRegression, prepared: Prepared, products: NDArray[n
     penalty = np.full(width, spec.regularization)
     penalty[0] = 0.0
     kept = np.flatnonzero(active)
-    inner = np.linalg.inv((gram + np.diag(penalty))[np.ix_(kept, kept)])
+    inner = inverse((gram + np.diag(penalty))[np.ix_(kept, kept)])
     beta, covariance = np.zeros(width), np.zeros((width, width))
     beta[kept] = inner @ moment[kept]
     residual = max(0.0, total - 2.0 * float(beta @ moment) + float(beta @ gram @ beta))

@@ -20,7 +20,7 @@ from mpc.learn.families import Bernoulli, Family, Poisson
 from mpc.learn.preparing import Prepared, prepare
 from mpc.learn.regression import RegressionModel
 from mpc.learn.regression_specs import LogisticRegression, PoissonRegression
-from mpc.learn.triangle import pack_symmetric, unpack_symmetric
+from mpc.learn.symmetric import inverse, pack_symmetric, solve, unpack_symmetric
 from mpc.learn.vocabulary import Discovery
 from mpc.primitives import Checkpoint, Program, Progress, Sum
 
@@ -151,13 +151,13 @@ def _iterate(
         gradient = opened.gradient - penalty * state.beta
         if firth:
             loss -= 0.5 * float(np.linalg.slogdet(hessian)[1])
-            extra = _leverage_gradient(family, rows, state.beta, _inverse(hessian))
+            extra = _leverage_gradient(family, rows, state.beta, inverse(hessian))
             gradient = gradient + (yield from _open_gradient(spec, prepared, extra, f"{name}/leverage"))
         if loss > state.best_loss + 1e-9 * (1.0 + abs(state.best_loss)):
             # The step went too far: go back half way. Its statistics are not used for a new direction.
             state.beta = 0.5 * (state.beta + state.best)
         else:
-            step = np.where(state.active, np.linalg.solve(hessian, np.where(state.active, gradient, 0.0)), 0.0)
+            step = np.where(state.active, solve(hessian, np.where(state.active, gradient, 0.0)), 0.0)
             state.best, state.best_loss = state.beta, loss
             state.beta = state.beta + step
             state.converged = bool(np.abs(step).max() <= spec.tolerance)
@@ -165,7 +165,7 @@ def _iterate(
         yield Checkpoint({**prepared.state(), **state.save()})
         yield Progress(state.rounds, spec.rounds, {"loss": loss / prepared.rows})
     assert state.opened is not None
-    covariance = _inverse(_regular(state.opened.hessian, penalty, state.active)) * np.outer(state.active, state.active)
+    covariance = inverse(_regular(state.opened.hessian, penalty, state.active)) * np.outer(state.active, state.active)
     return RegressionModel(
         family=family.name,
         design=prepared.design,
@@ -188,10 +188,6 @@ def _regular(hessian: Matrix, penalty: Vector, active: NDArray[np.bool_]) -> Mat
     out = np.where(np.outer(active, active), hessian + np.diag(penalty), 0.0)
     out[~active, ~active] = 1.0
     return out
-
-
-def _inverse(matrix: Matrix) -> Matrix:
-    return np.asarray(np.linalg.inv(matrix), dtype=np.float64)
 
 
 def aliased(hessian: Matrix) -> NDArray[np.bool_]:
@@ -249,13 +245,13 @@ def _evaluate(
     return _Opened(unpack_symmetric(opened["hessian"], width), opened["gradient"], float(opened["loss"][0]))
 
 
-def _leverage_gradient(family: Family, rows: DesignRows, beta: Vector, inverse: Matrix) -> Vector:
+def _leverage_gradient(family: Family, rows: DesignRows, beta: Vector, spread: Matrix) -> Vector:
     """Firth's correction of the gradient: sum of h (1/2 - m) x with h the leverages (Heinze, Schemper 2002)."""
     out = np.zeros(len(beta))
     for start in range(0, len(rows), _STRETCH):
         design = rows.read(start, start + _STRETCH)
         mean = family.mean(design @ beta)
-        leverage = family.weight(mean) * np.einsum("ij,jk,ik->i", design, inverse, design, optimize=True)
+        leverage = family.weight(mean) * np.einsum("ij,jk,ik->i", design, spread, design, optimize=True)
         out += design.T @ (leverage * (0.5 - mean))
     return out
 

@@ -110,7 +110,7 @@ class Factors(Recommender, frozen=True):
         """Refuse impossible fields of a factor model (`PlanError`)."""
         self.check_common()
         between("dimension", self.dimension, 1, 4096)
-        between("regularization", self.regularization, 0.0, 1e9)
+        between("regularization", self.regularization, 1e-9, 1e9)
         between("minimum_users", self.minimum_users, 1, 1 << 40)
         between("iterations", self.iterations, 1, 100_000)
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpc.learn.recommender_specs import Als, ImplicitAls
-from mpc.learn.triangle import triangle_length
+from mpc.learn.symmetric import triangle_length
 
 __all__ = ["Schedule", "choose", "schedules"]
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpc.learn.interactions import Ratings
-from mpc.learn.triangle import pack_symmetric
+from mpc.learn.symmetric import pack_symmetric, solve
 
 __all__ = ["Problem", "Statistics", "item_statistics", "solve_rows"]
 
@@ -126,7 +126,7 @@ def solve_rows(problem: Problem, table: Ratings, vectors: Matrix, *, others: int
         system += shared
         system[:, diagonal, diagonal] += penalty[group.rows]
         moment = np.matmul(block.transpose(0, 2, 1), _targets(problem, table, group, bias)[:, :, None])
-        out[group.rows] = np.linalg.solve(system, moment)[:, :, 0]
+        out[group.rows] = solve(system, moment)[:, :, 0]
     return out
 
 

@@ -11,6 +11,7 @@ from mpc.learn.initial import initial_factors
 from mpc.learn.interactions import load
 from mpc.learn.optimizers import Optimizer
 from mpc.learn.solver_choice import choose, schedules
+from mpc.learn.symmetric import solve
 from mpc.primitives import Checkpoint, Progress, Sum, run_ideal
 from tests.unit.learn.learn_datasets import movielens, retail
 from tests.unit.learn.learn_rooms import DIVISIONS, record, room, shops, train
@@ -175,6 +176,20 @@ def test_short_sums_change_nothing():
     assert len(lengths) == 1 + 2 * 4
     assert max(lengths[1:]) <= 1024 + 22
     assert relative(train(short, [ArrayRows(rows)]).factors, train(spec, [ArrayRows(rows)]).factors) < 1e-12
+
+
+@pytest.mark.parametrize("make", [als, ials])
+def test_the_order_of_rows_and_the_size_of_batches_change_nothing(make):
+    mixed = np.random.default_rng(1).permutation(len(ROWS["user"]))
+    shuffled = {name: values[mixed] for name, values in ROWS.items()}
+
+    one, two = train(make(), [ArrayRows(ROWS)]), train(make(), [ArrayRows(shuffled, batch_rows=13)])
+    assert one.bits() == two.bits()
+
+
+def test_equations_without_a_solution_are_a_typed_error():
+    with pytest.raises(PlanError, match="singular"):
+        solve(np.zeros((2, 3, 3)), np.ones((2, 3, 1)))
 
 
 @pytest.mark.parametrize("make", [als, ials])
@@ -377,6 +392,19 @@ def test_movielens_implicit_reaches_the_published_figure(dimension, expected):
     quality = run_ideal([evaluate(train(spec, rooms), spec, data) for data in rooms])[0]
 
     assert quality.ndcg[100] == pytest.approx(expected, abs=0.005)
+
+
+@pytest.mark.slow
+def test_movielens_implicit_by_gradients_is_as_good():
+    rows = movielens()
+    spec = ials(
+        items=tuple(np.unique(rows["item"]).tolist()), dimension=64, iterations=16, scale_bits=20, solver="gradient",
+        rating="rating", minimum_rating=4.0, minimum_items=5, holdout=Holdout(5),
+    )  # fmt: skip
+    rooms = room(rows, "user", "3")
+    quality = run_ideal([evaluate(train(spec, rooms), spec, data) for data in rooms])[0]
+
+    assert quality.ndcg[100] == pytest.approx(0.3370, abs=0.005)
 
 
 @pytest.mark.slow

@@ -1,7 +1,9 @@
 """Fitted models: digests, evidence, files; what EXPLAIN says of a training."""
 
+import inspect
 import json
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -140,6 +142,20 @@ def test_the_disclosures_name_what_two_parties_and_rare_items_mean():
     assert any("rare ones included" in line for line in three)
     held = LogisticRegression("t", "back", ("age",), holdout=Holdout(5, columns=("patient",)))
     assert any("held-out" in line for line in disclosures(held, 3))
+
+
+def test_the_example_of_the_page_runs():
+    text = (Path(inspect.getfile(gram_sensitivity)).parent / "README.md").read_text()
+    example = "\n".join(line[4:] for line in text.splitlines() if line.startswith("    "))
+    rng = np.random.default_rng(0)
+    films = np.array(["alien", "brazil", "casablanca"])
+    rooms = [ArrayRows({"user": np.arange(40) + 40 * p, "item": rng.choice(films, 40)}) for p in range(2)]
+    found = {"rooms": rooms}
+
+    exec(example, found)
+
+    assert len(found["models"]) == 2
+    assert found["models"][0].bits() == found["models"][1].bits()
 
 
 def test_the_cap_on_items_bounds_one_users_change():

@@ -1,9 +1,24 @@
-"""Symmetric matrices as their upper triangles: half the values of a sum."""
+"""Symmetric matrices: their upper triangles, half the values of a sum, and the equations that they make."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["pack_symmetric", "triangle_length", "unpack_symmetric"]
+from mpc.errors import PlanError
+
+__all__ = ["inverse", "pack_symmetric", "solve", "triangle_length", "unpack_symmetric"]
+
+
+def solve(systems: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Solve linear systems; a singular one is a `PlanError`."""
+    try:
+        return np.asarray(np.linalg.solve(systems, right), dtype=np.float64)
+    except np.linalg.LinAlgError:
+        raise PlanError("", reason="the equations are singular", instead="a larger regularization") from None
+
+
+def inverse(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Invert a matrix; a singular one is a `PlanError`."""
+    return solve(matrix, np.eye(len(matrix)))
 
 
 def triangle_length(width: int) -> int:
