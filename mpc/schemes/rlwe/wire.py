@@ -20,13 +20,13 @@ A peer's bytes are only ever sliced, viewed as integers and compared; no library
 """
 
 import functools
-import itertools
 import struct
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -59,6 +59,7 @@ _VERSION: Final = 1
 
 HEADER_BYTES: Final = _LAYOUT.size
 SEED_BYTES: Final = 32
+_SEEDED_START: Final = HEADER_BYTES + SEED_BYTES
 MAX_INDEX: Final = (1 << 31) - 1
 
 
@@ -79,8 +80,7 @@ class Kind(IntEnum):
     """The outcome of anything else."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ciphertext:
+class Ciphertext(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A ciphertext whose header and length have been checked; its residues have not."""
 
     kind: Kind
@@ -91,7 +91,7 @@ class Ciphertext:
     seed: bytes
     """32 bytes for `SEEDED`, else empty."""
 
-    packed: Words = field(repr=False)
+    packed: Words
     """The packed polynomials, read-only, `(L k,)` or `(2 L k,)`."""
 
 
@@ -109,8 +109,8 @@ class Format:
     limit: int
     """The largest noise that decrypts."""
 
-    uniform_starts: tuple[int, ...]
-    """Where the primes' polynomials of c1 begin in a whole ciphertext, in words."""
+    uniform_parts: tuple[tuple[int, int], ...]
+    """Where the primes' polynomials of c1 begin and end in a whole ciphertext, in words."""
 
     region_words: int
     """Words of keystream that one polynomial of one prime may use: N, the mean of rejections, and 16 deviations."""
@@ -126,6 +126,7 @@ def _format(set_id: SetId) -> Format:
     parameters = parameter_set(set_id)
     lattice, limits = lattice_of(parameters), bounds(parameters)
     polynomial = len(lattice.moduli) * lattice.degree * 50 // 8
+    part, words = polynomial // 8, lattice.degree * 25 // 32
     half, whole = HEADER_BYTES + SEED_BYTES + polynomial, HEADER_BYTES + 2 * polynomial
     rejected = lattice.degree * (1 - min(lattice.moduli) / (1 << 50))
     return Format(
@@ -139,7 +140,7 @@ def _format(set_id: SetId) -> Format:
         },
         fresh={Kind.PUBLIC: limits.fresh_public, Kind.SEEDED: limits.fresh_symmetric},
         limit=limits.limit,
-        uniform_starts=tuple((polynomial + i * lattice.degree * 50 // 8) // 8 for i in range(len(lattice.moduli))),
+        uniform_parts=tuple((part + i * words, part + (i + 1) * words) for i in range(len(lattice.moduli))),
         region_words=lattice.degree + 2 * (int(rejected + 16 * rejected**0.5) // 2 + 32),
     )
 
@@ -175,19 +176,48 @@ def encode(
     return b"".join((header, seed, packed.data))
 
 
-def _check(data: object, layout: Format, kinds: Collection[int]) -> tuple[int, int, int]:
+def _fixed_fields(data: object, layout: Format, kinds: Collection[int]) -> tuple[Kind, int]:
+    """Check everything of a header but the index: the kind and the stated code of the noise."""
     if not isinstance(data, bytes) or len(data) < HEADER_BYTES:
         raise WireError("not an rlwe object: no bytes, or too few")
-    magic, version, kind, set_number, noise, zero, index = _LAYOUT.unpack_from(data)
+    magic, version, kind, set_number, code, zero, _ = _LAYOUT.unpack_from(data)
     if magic != _MAGIC or version != _VERSION or zero or kind not in kinds:
         raise WireError("not an rlwe object of the expected kind and version")
     if set_number != layout.parameters.wire_id:
         raise WireError("an rlwe object of another parameter set")
+    return Kind(kind), code
+
+
+def _ciphertext_fields(data: object, layout: Format) -> tuple[Kind, int]:
+    """The same for a ciphertext: its kind and the bound on its noise."""
+    kind, code = _fixed_fields(data, layout, _CIPHERTEXTS)
+    fresh = layout.fresh.get(kind)
+    if (code != encode_noise(fresh)) if fresh else not 0 < code <= encode_noise(layout.limit):
+        raise WireError("a ciphertext states a noise that is not its kind's or cannot be decrypted")
+    return kind, fresh or min(decode_noise(code), layout.limit)
+
+
+def _check_length(data: bytes, kind: Kind, layout: Format) -> None:
     if len(data) != layout.lengths[kind]:
-        raise WireError(f"a {Kind(kind).name.lower()} object of {layout.parameters.id} has another length")
-    if index and (kind != Kind.SEEDED or index > MAX_INDEX):
+        raise WireError(f"a {kind.name.lower()} object of {layout.parameters.id} has another length")
+
+
+def _body(data: bytes, kind: Kind, noise: int, layout: Format) -> Ciphertext:
+    _check_length(data, kind, layout)
+    index = int.from_bytes(data[12:16], "little")
+    if kind is Kind.SEEDED:
+        if index > MAX_INDEX:
+            raise WireError("an rlwe object's index is out of range")
+        seed, packed = data[HEADER_BYTES:_SEEDED_START], np.frombuffer(data, dtype=np.uint64, offset=_SEEDED_START)
+        return Ciphertext(kind=kind, noise=noise, index=index, seed=seed, packed=packed)
+    if index:
         raise WireError("an rlwe object's index is out of range")
-    return kind, noise, index
+    packed = np.frombuffer(data, dtype=np.uint64, offset=HEADER_BYTES)
+    if kind is not Kind.RESULT:
+        for first, last in layout.uniform_parts:
+            if not packed[first] and not packed[first:last].any():
+                raise WireError("a ciphertext that hides nothing")
+    return Ciphertext(kind=kind, noise=noise, index=0, seed=b"", packed=packed)
 
 
 def parse(data: bytes, layout: Format) -> Ciphertext:
@@ -198,30 +228,24 @@ def parse(data: bytes, layout: Format) -> Ciphertext:
     Raises:
         WireError: Anything is not as the format says.
     """
-    kind, code, index = _check(data, layout, _CIPHERTEXTS)
-    fresh = layout.fresh.get(kind)
-    if (code != encode_noise(fresh)) if fresh else not 0 < code <= encode_noise(layout.limit):
-        raise WireError("a ciphertext states a noise that is not its kind's or cannot be decrypted")
-    noise = fresh or min(decode_noise(code), layout.limit)
-    start = HEADER_BYTES + (SEED_BYTES if kind == Kind.SEEDED else 0)
-    packed = np.frombuffer(data, dtype=np.uint64, offset=start)
-    if kind in {Kind.PUBLIC, Kind.SUM}:
-        for first, last in itertools.pairwise((*layout.uniform_starts, packed.size)):
-            if not packed[first] and not packed[first:last].any():
-                raise WireError("a ciphertext that hides nothing")
-    return Ciphertext(
-        kind=Kind(kind),
-        noise=noise,
-        index=index,
-        seed=data[HEADER_BYTES:start],
-        packed=packed,
-    )
+    kind, noise = _ciphertext_fields(data, layout)
+    return _body(data, kind, noise, layout)
 
 
-def parse_batch(data: Sequence[bytes], parameters: ParameterSet) -> list[Ciphertext]:
-    """Check every ciphertext of a batch (`WireError`)."""
+def parse_batch(data: Sequence[object], parameters: ParameterSet) -> list[Ciphertext]:
+    """Check every ciphertext of a batch (`WireError`); headers that repeat are read once."""
     layout = wire_format(parameters)
-    return [parse(one, layout) for one in data]
+    known: dict[bytes, tuple[Kind, int]] = {}
+    out = []
+    for one in data:
+        if not isinstance(one, bytes):
+            raise WireError("a ciphertext is bytes")
+        fields = known.get(one[:12])
+        if fields is None:
+            fields = _ciphertext_fields(one, layout)
+            known[one[:12]] = fields
+        out.append(_body(one, *fields, layout))
+    return out
 
 
 def parse_key(data: bytes, parameters: ParameterSet) -> tuple[bytes, Words]:
@@ -230,8 +254,9 @@ def parse_key(data: bytes, parameters: ParameterSet) -> tuple[bytes, Words]:
     Raises:
         WireError: Anything is not as the format says.
     """
-    _, code, _ = _check(data, wire_format(parameters), {Kind.PUBLIC_KEY})
-    if code:
-        raise WireError("a public key has no noise")
-    start = HEADER_BYTES + SEED_BYTES
-    return data[HEADER_BYTES:start], np.frombuffer(data, dtype=np.uint64, offset=start)
+    layout = wire_format(parameters)
+    kind, code = _fixed_fields(data, layout, {Kind.PUBLIC_KEY})
+    _check_length(data, kind, layout)
+    if code or any(data[12:16]):
+        raise WireError("a public key has no noise and no index")
+    return data[HEADER_BYTES:_SEEDED_START], np.frombuffer(data, dtype=np.uint64, offset=_SEEDED_START)
