@@ -1,6 +1,5 @@
 """Evaluation of classifiers by sums: a histogram of scores per outcome gives AUC, calibration and the mean losses."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -75,27 +74,8 @@ def evaluate_regression(
 def _classifier(
     most: int, target: NDArray[np.float64], predicted: NDArray[np.float64], bins: int
 ) -> Program[ClassifierQuality | RegressionQuality]:
-    clipped = np.clip(predicted, 1e-12, 1.0 - 1e-12)
-    # Bins are uniform in the log-odds between -12 and 12: risks crowd near 0, where bins of probability are too wide.
-    odds = np.log(clipped / (1.0 - clipped))
-    place = np.clip(((odds + 12.0) / 24.0 * bins).astype(np.int64), 0, bins - 1)
-    tenth = np.clip((clipped * _CALIBRATION_BINS).astype(np.int64), 0, _CALIBRATION_BINS - 1)
-    losses = np.array(
-        [
-            -(target * np.log(clipped) + (1.0 - target) * np.log1p(-clipped)).sum(),
-            np.square(target - clipped).sum(),
-        ]
-    )
     encoding = Encoding(scale_bits=_SCALE_BITS, range=range_for(most * 28.0))
-    means = np.bincount(tenth, weights=clipped, minlength=_CALIBRATION_BINS).astype(np.float64)
-    arrays: Mapping[str, NDArray[Any]] = {
-        "positives": np.bincount(place[target == 1.0], minlength=bins),
-        "negatives": np.bincount(place[target == 0.0], minlength=bins),
-        "outcomes": np.bincount(tenth[target == 1.0], minlength=_CALIBRATION_BINS),
-        "sizes": np.bincount(tenth, minlength=_CALIBRATION_BINS),
-        "predictions": encoding.encode(means, statistic="predicted probabilities"),
-        "losses": encoding.encode(losses, statistic="losses"),
-    }
+    arrays = _histograms(target, np.clip(predicted, 1e-12, 1.0 - 1e-12), bins, encoding)
     bounds = {name: encoding.bound if name in {"predictions", "losses"} else most for name in arrays}
     totals = yield Sum.of("evaluate/classifier", arrays, bounds)
     assert totals is not None
@@ -119,6 +99,31 @@ def _classifier(
         brier=float(opened[1]),
         calibration=tuple(curve),
     )
+
+
+def _histograms(
+    target: NDArray[np.float64], clipped: NDArray[np.float64], bins: int, encoding: Encoding
+) -> dict[str, NDArray[Any]]:
+    """This party's rows by score and outcome, by tenth of predicted probability, and its losses."""
+    # Bins are uniform in the log-odds between -12 and 12: risks crowd near 0, where bins of probability are too wide.
+    odds = np.log(clipped / (1.0 - clipped))
+    place = np.clip(((odds + 12.0) / 24.0 * bins).astype(np.int64), 0, bins - 1)
+    tenth = np.clip((clipped * _CALIBRATION_BINS).astype(np.int64), 0, _CALIBRATION_BINS - 1)
+    losses = np.array(
+        [
+            -(target * np.log(clipped) + (1.0 - target) * np.log1p(-clipped)).sum(),
+            np.square(target - clipped).sum(),
+        ]
+    )
+    means = np.bincount(tenth, weights=clipped, minlength=_CALIBRATION_BINS).astype(np.float64)
+    return {
+        "positives": np.bincount(place[target == 1.0], minlength=bins),
+        "negatives": np.bincount(place[target == 0.0], minlength=bins),
+        "outcomes": np.bincount(tenth[target == 1.0], minlength=_CALIBRATION_BINS),
+        "sizes": np.bincount(tenth, minlength=_CALIBRATION_BINS),
+        "predictions": encoding.encode(means, statistic="predicted probabilities"),
+        "losses": encoding.encode(losses, statistic="losses"),
+    }
 
 
 def binned_auc(positives: NDArray[np.int64], negatives: NDArray[np.int64]) -> tuple[float, float]:

@@ -12,7 +12,7 @@ corrected by the next one instead of accumulating.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ from mpc.learn.admission import Admission, admit
 from mpc.learn.data import Rows
 from mpc.learn.factor_model import FactorModel
 from mpc.learn.initial import initial_factors
-from mpc.learn.interactions import Ratings, load
+from mpc.learn.interactions import Interactions, Ratings, load
 from mpc.learn.optimizers import Optimizer
 from mpc.learn.recommender_specs import Als, ImplicitAls
 from mpc.learn.solver_choice import Schedule, choose
@@ -53,6 +53,22 @@ class _Room:
     penalty: Matrix
     """Diagonal of the items' regularisation."""
 
+    @classmethod
+    def of(cls, spec: Als | ImplicitAls, label: str, admission: Admission, local: Interactions) -> Self:
+        """Put the admitted rows and the schedule together."""
+        problem = _problem(spec, admission)
+        by_user = local.train.renumbered(local.numbered(admission.items), len(admission.items))
+        return cls(
+            spec=spec,
+            label=label,
+            problem=problem,
+            schedule=choose(spec, problem.width, items=len(admission.items), entries=admission.entries),
+            admission=admission,
+            by_user=by_user,
+            by_item=by_user.transposed(),
+            penalty=problem.penalty(admission.users, admission.population),
+        )
+
     def encoding(self, statistic: str) -> Encoding:
         """Declared ranges: products average at most `magnitude` over the entries that they sum."""
         spec, most = self.spec, float(self.admission.users.max())
@@ -78,8 +94,8 @@ def fit_factors(
 ) -> Program[FactorModel]:
     """Train ALS or iALS.
 
-    Reveals: to all parties, what `admit` reveals; per round and admitted item the summed residual gradient
-    and (but for the gradient solver) the summed products of the user coordinates that are updated; for iALS the summed
+    Reveals: to all parties, what `admit` reveals; per round and admitted item the summed residual gradient and (but
+    for the gradient solver) the summed products of the user coordinates that are updated; for iALS the summed
     products over all users; the summed squared residual. User vectors and biases stay at their party.
 
     Raises:
@@ -102,37 +118,30 @@ def fit_factors(
         )
     else:
         admission = Admission.resume(checkpoint)
-    problem = _problem(spec, admission)
-    by_user = local.train.renumbered(local.numbered(admission.items), len(admission.items))
-    schedule = choose(spec, problem.width, items=len(admission.items), entries=admission.entries)
-    room = _Room(
-        spec=spec,
-        label=label,
-        problem=problem,
-        schedule=schedule,
-        admission=admission,
-        by_user=by_user,
-        by_item=by_user.transposed(),
-        penalty=problem.penalty(admission.users, admission.population),
-    )
-    adam = Optimizer("adam", (len(admission.items), problem.width), rate=spec.learning_rate)
-    vectors, start = _initial(spec, problem, admission.items), 0
+    room = _Room.of(spec, label, admission, local)
+    return (yield from _iterate(room, checkpoint))
+
+
+def _iterate(room: _Room, checkpoint: Mapping[str, NDArray[Any]] | None) -> Program[FactorModel]:
+    spec, admission = room.spec, room.admission
+    gradual = room.schedule.solver == "gradient"
+    adam = Optimizer("adam", (len(admission.items), room.problem.width), rate=spec.learning_rate)
+    vectors, start = _initial(spec, room.problem, admission.items), 0
     if checkpoint is not None:
         vectors, start = checkpoint["vectors"], int(checkpoint["round"][0])
-        if schedule.solver == "gradient":
+        if gradual:
             adam.resume(checkpoint)
-    for number in range(start, schedule.rounds):
+    for number in range(start, room.schedule.rounds):
         vectors, loss = yield from _round(room, vectors, number, adam)
         state = {"vectors": vectors, "round": np.array([number + 1]), **admission.save()}
-        yield Checkpoint(state | (adam.save() if schedule.solver == "gradient" else {}))
-        yield Progress(
-            number + 1, schedule.rounds, {"train_rmse": float(np.sqrt(max(0.0, loss) / room.admission.entries))}
-        )
+        yield Checkpoint(state | (adam.save() if gradual else {}))
+        error = float(np.sqrt(max(0.0, loss) / admission.entries))
+        yield Progress(number + 1, room.schedule.rounds, {"train_rmse": error})
     return FactorModel(
         vocabulary=admission.items,
         vectors=vectors,
         users=admission.users,
-        problem=problem,
+        problem=room.problem,
         rating_range=spec.rating_range if isinstance(spec, Als) else None,
     )
 

@@ -164,6 +164,11 @@ def _iterate(
             _refuse_separation(spec, prepared, state, step, firth=firth)
         yield Checkpoint({**prepared.state(), **state.save()})
         yield Progress(state.rounds, spec.rounds, {"loss": loss / prepared.rows})
+    return _model(spec, family, prepared, state, penalty)
+
+
+def _model(spec: Newtonian, family: Family, prepared: Prepared, state: _State, penalty: Vector) -> RegressionModel:
+    """The fitted model; its covariance is the inverse of the last opened Hessian."""
     assert state.opened is not None
     covariance = inverse(_regular(state.opened.hessian, penalty, state.active)) * np.outer(state.active, state.active)
     return RegressionModel(

@@ -238,6 +238,15 @@ def _second_moments(
         totals = yield Sum.of(f"{label}/second", arrays, bounds, context=_positions({}))
         assert totals is not None
         squares = {name: float(encodings[name].decode(totals[name])[0]) for name in arrays}
+    scaled, sizes = _scaled(spec, design, first, squares)
+    deviation = float(np.sqrt(squares.get("target", 0.0) / first.rows))
+    return Prepared(scaled, first.rows, first.left_out, mean, sizes, deviation if deviation > 0 else 1.0)
+
+
+def _scaled(
+    spec: Tabular, design: Design, first: _First, squares: Mapping[str, float]
+) -> tuple[Design, NDArray[np.float64]]:
+    """The design with its scales, and the sum of squares of each of its columns."""
     blocks: list[NumericColumn | LevelColumns] = []
     sizes = [float(first.rows)]
     for block in design.blocks:
@@ -249,7 +258,4 @@ def _second_moments(
         else:
             blocks.append(block)
             sizes.extend(float(first.levels[block.column][level]) for level in block.levels)
-    deviation = float(np.sqrt(squares.get("target", 0.0) / first.rows))
-    return Prepared(
-        Design(tuple(blocks)), first.rows, first.left_out, mean, np.array(sizes), deviation if deviation > 0 else 1.0
-    )
+    return Design(tuple(blocks)), np.array(sizes)
