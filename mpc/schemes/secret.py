@@ -11,7 +11,7 @@ from mpc.params.base import ParameterSet, SchemeId
 from mpc.params.catalogue import parameter_set
 from mpc.schemes.base import Decryptor, Encryptor
 
-__all__ = ["decryptor", "generate", "symmetric_encryptor"]
+__all__ = ["decryptor", "derive", "generate", "symmetric_encryptor"]
 
 
 def generate(parameters: ParameterSet, entropy: Entropy) -> tuple[PublicKey, SecretKey]:
@@ -35,6 +35,19 @@ def generate(parameters: ParameterSet, entropy: Entropy) -> tuple[PublicKey, Sec
             return rlwe.generate(parameters, entropy)
         case _:
             raise _not_offered(parameters.scheme)
+
+
+def derive(parameters: ParameterSet, seed: bytes, info: bytes) -> tuple[PublicKey, SecretKey]:
+    """The key pair of a label: equal for all holders of a seed, independent for different labels.
+
+    Raises:
+        ParameterError: The scheme has no seeded keys.
+    """
+    if parameters.scheme is not SchemeId.RLWE:
+        raise ParameterError(f"the keys of {parameters.scheme} are not derived from seeds")
+    from mpc.schemes.rlwe import secret as rlwe
+
+    return rlwe.derive(parameters, seed, info)
 
 
 def symmetric_encryptor(secret: SecretKey) -> Encryptor:

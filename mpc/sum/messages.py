@@ -2,9 +2,18 @@
 
 from typing import ClassVar
 
+from mpc.entropy import expand
 from mpc.keys.statements import Statement, statement_digest
 
-__all__ = ["Commitment", "KeyOffer", "Receipt", "ciphertext_list_digest"]
+__all__ = [
+    "Commitment",
+    "KeyOffer",
+    "Receipt",
+    "ciphertext_list_digest",
+    "derived_key_digest",
+    "group_key_info",
+    "seed_commitment",
+]
 
 
 class Commitment(Statement, tag=True, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -28,7 +37,11 @@ class Commitment(Statement, tag=True, frozen=True, kw_only=True, forbid_unknown_
 
 
 class KeyOffer(Statement, tag=True, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A group key for one round: the public key's digest, and the secret sealed to each member.
+    """A group key, its secret sealed to each member: of one round, or a seed for all rounds from this one on.
+
+    With a scheme whose keys derive from seeds, the boxes hold a 32-byte seed and `seed_commitment` binds it; each
+    round's key is derived from it. Otherwise they hold one round's secret key, and `public_key_digest` binds its public
+    half.
 
     Reveals: to the members, the group's secret key; to the coordinator, sizes.
     """
@@ -41,7 +54,8 @@ class KeyOffer(Statement, tag=True, frozen=True, kw_only=True, forbid_unknown_fi
     round: int
     maker: str
     parameter_set: str
-    public_key_digest: bytes
+    public_key_digest: bytes = b""
+    seed_commitment: bytes = b""
     boxes: tuple[tuple[str, bytes], ...]
 
 
@@ -63,3 +77,19 @@ class Receipt(Statement, tag=True, frozen=True, kw_only=True, forbid_unknown_fie
 def ciphertext_list_digest(digests: list[bytes]) -> bytes:
     """One digest of an ordered list of ciphertext digests (SHA-256 each)."""
     return statement_digest("sealroom/v1/ciphertext-list", *digests)
+
+
+def seed_commitment(seed: bytes) -> bytes:
+    """What a key offer says of a sealed seed: 32 bytes that bind it and, the seed being uniform, tell nothing of it."""
+    return expand(seed, b"sealroom/v1/group-seed-commitment")
+
+
+def group_key_info(room: str, job: str, attempt: int, round_number: int) -> bytes:
+    """The label under which a round's group key is derived from the job's seed."""
+    numbers = attempt.to_bytes(8, "little"), round_number.to_bytes(8, "little")
+    return statement_digest("sealroom/v1/group-key-info", room.encode(), job.encode(), *numbers)
+
+
+def derived_key_digest(parameter_set: str, commitment: bytes, info: bytes) -> bytes:
+    """The recipient key's digest in the transcript of a round whose group key is derived."""
+    return statement_digest("sealroom/v1/derived-group-key", parameter_set.encode(), commitment, info)

@@ -16,6 +16,7 @@ from mpc.parties import PartyId
 from mpc.runtime.clock import Clock
 from mpc.runtime.peers import PartyPeer
 from mpc.schemes import public as public_schemes
+from mpc.schemes.base import Adder
 from mpc.sum.aggregator import Aggregator
 from mpc.sum.contributor import BATCH_CIPHERTEXTS
 from mpc.sum.messages import Commitment, KeyOffer, Receipt
@@ -84,6 +85,7 @@ class JobRun:
     progress: Progress = field(default_factory=Progress)
     commitments: list[Signed] = field(default_factory=list)
     receipts: list[Signed] = field(default_factory=list)
+    group_offer: m.OfferKeyReply | None = None
 
     async def run(self) -> None:
         """Run to release, or raise what went wrong; parties forget the job either way."""
@@ -189,7 +191,10 @@ class JobRun:
 
     def _agreed(self, offers: Mapping[PartyId, m.RoundOffer]) -> m.RoundOffer:
         """The round that every party offers alike (`ProtocolError` otherwise)."""
-        heads = {(o.job, o.round, o.finished, o.recipient, o.parameter_set, o.ciphertexts) for o in offers.values()}
+        heads = {
+            (o.job, o.round, o.finished, o.recipient, o.parameter_set, o.ciphertexts, o.symmetric)
+            for o in offers.values()
+        }
         offer = next(iter(offers.values()))
         if len(heads) != 1 or offer.job != self.request.job:
             raise ProtocolError("", reason="the parties' next steps differ", round=offer.round)
@@ -219,10 +224,9 @@ class JobRun:
         await self._each(collect, "collect")
 
     async def _round(self, offer: m.RoundOffer) -> dict[PartyId, m.RoundOffer]:
-        parameters = parameter_set(offer.parameter_set)
         key = await self._group_key(offer) if offer.recipient == "group" else m.OfferKeyReply()
         aggregator = Aggregator(
-            adder=public_schemes.adder(parameters),
+            adder=await self._adder(offer, key.public_key or self.recipient_key),
             participants=tuple(sorted(self.peers)),
             ciphertexts=offer.ciphertexts,
         )
@@ -236,14 +240,27 @@ class JobRun:
             if offer.recipient == "group":
                 self.spool.drop_round(offer.round)
 
+    async def _adder(self, offer: m.RoundOffer, public_key: bytes) -> Adder:
+        """Addition under the round's key. A derived group key is known to its members alone, and adding needs none."""
+        parameters = parameter_set(offer.parameter_set)
+        if offer.symmetric:
+            return public_schemes.adder(parameters)
+        key = await asyncio.to_thread(public_schemes.validate_public_key, parameters, public_key)
+        return public_schemes.adder(parameters, key)
+
     async def _group_key(self, offer: m.RoundOffer) -> m.OfferKeyReply:
+        """The round's key offer; one whose keys derive from a seed serves all later rounds of the job."""
+        if self.group_offer is not None:
+            return self.group_offer
         maker = min(self.peers)
         self.announce(step="group key", round=offer.round, party=maker)
         reply = await self.peers[maker].offer_key(m.OfferKeyRequest(job=self.request.job, round=offer.round))
         if reply.offer is None:
             raise WireError("a key offer is missing", party=maker)
         statement = verify_signed(reply.offer, KeyOffer, self._key_of(maker))
-        if public_key_digest(statement.parameter_set, reply.public_key) != statement.public_key_digest:
+        if offer.symmetric:
+            self.group_offer = reply
+        elif public_key_digest(statement.parameter_set, reply.public_key) != statement.public_key_digest:
             raise IntegrityError("the group's public key is not the one its maker signed", party=maker)
         return reply
 

@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -16,7 +15,6 @@ import msgspec
 
 from mpc.errors import (
     IntegrityError,
-    InternalError,
     JobCancelled,
     MpcError,
     PartyLost,
@@ -30,24 +28,22 @@ from mpc.keys.manifest import Manifest
 from mpc.keys.public import public_key_digest
 from mpc.keys.secret import MaskKey, SealingKey, seal
 from mpc.keys.statements import Signed, statement_digest
-from mpc.packing.layout import VectorLayout
-from mpc.params import parameter_set
 from mpc.parties import PartyId
 from mpc.policy import Policy
 from mpc.primitives import Recipient, SumHeader
 from mpc.runtime import traces
 from mpc.runtime.clock import Clock
 from mpc.runtime.metrics import Metrics
-from mpc.sum.masks import pair_info
-from mpc.sum.messages import Commitment, KeyOffer, Receipt
-from mpc.sum.transcript import RoundContext, transcript
+from mpc.sum.messages import Commitment
 from mpc.wire import messages as m
 from mpc.wire.job import JobRequest, analyst_of, request_digest
 from mpc.wire.limits import CHUNK_BYTES
 from mpc.wire.notes import SealedNote, note_context
+from servers.party import group_keys
 from servers.party.checkpoints import Checkpoints
 from servers.party.config import PartyConfig
 from servers.party.frames import Operation
+from servers.party.job import PartyJob
 from servers.party.judgement import judge_request
 from servers.party.pool import Worker, WorkerPool
 from servers.party.session import Asked, Note, RoundKeys, Task
@@ -61,28 +57,6 @@ T = TypeVar("T")
 
 _IDLE_S: Final = 60.0
 """A job of which nothing is asked for this long is forgotten: between steps a coordinator is never silent so long."""
-
-
-@dataclass(slots=True, kw_only=True)
-class _Job:
-    """A job that this party committed to."""
-
-    request: JobRequest
-    digest: bytes
-    recipient_key: bytes
-    commitment: Commitment
-    mask_key: MaskKey
-    sealing_key: SealingKey
-    touched: float
-    peers: dict[PartyId, Commitment] = field(default_factory=dict)
-    worker: Worker | None = None
-    round: int = 0
-    asked: Asked | None = None
-    group_secret: bytes = b""
-    sealed: list[bytes] = field(default_factory=list)
-    notes: int = 0
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    expiry: asyncio.Task[None] | None = None
 
 
 class PartyNode:
@@ -125,7 +99,7 @@ class PartyNode:
         self._pool = pool
         self._state = state
         self._clock = clock
-        self._jobs: dict[str, _Job] = {}
+        self._jobs: dict[str, PartyJob] = {}
 
     # ---- commit ----------------------------------------------------------------------------------------------
 
@@ -154,7 +128,7 @@ class PartyNode:
         job.expiry = asyncio.create_task(self._expire(request.job, float(request.expires_at)))
         return m.CommitReply(commitment=self._identity.sign(job.commitment, self.name))
 
-    def _new_job(self, request: JobRequest, digest: bytes, recipient_key: bytes) -> _Job:
+    def _new_job(self, request: JobRequest, digest: bytes, recipient_key: bytes) -> PartyJob:
         mask_key, sealing_key = MaskKey(), SealingKey()
         checkpoint = Checkpoints(self._folder(request.job)).latest() if request.attempt > 1 else 0
         commitment = Commitment(
@@ -168,7 +142,8 @@ class PartyNode:
             sealing_key=sealing_key.public,
             checkpoint=checkpoint,
         )
-        return _Job(
+        return PartyJob(
+            me=self.name,
             request=request,
             digest=digest,
             recipient_key=recipient_key,
@@ -220,12 +195,12 @@ class PartyNode:
                 await self._drop(message.job)
                 raise
 
-    def _require_open(self, job: _Job) -> None:
+    def _require_open(self, job: PartyJob) -> None:
         """Refuse to go on with a job that was cancelled while it waited for a worker (`JobCancelled`)."""
         if self._jobs.get(job.request.job) is not job:
             raise JobCancelled("", job=job.request.job)
 
-    def _check_commitments(self, job: _Job, commitments: tuple[Signed, ...]) -> dict[PartyId, Commitment]:
+    def _check_commitments(self, job: PartyJob, commitments: tuple[Signed, ...]) -> dict[PartyId, Commitment]:
         found: dict[PartyId, Commitment] = {}
         for signed in commitments:
             member = self._manifest.member(signed.signer)
@@ -246,7 +221,7 @@ class PartyNode:
             raise ProtocolError("the commitments are not those of the participants")
         return found
 
-    def _task(self, job: _Job, resume: int) -> Task:
+    def _task(self, job: PartyJob, resume: int) -> Task:
         request = job.request
         return Task(
             job=request.job,
@@ -264,32 +239,28 @@ class PartyNode:
             resume=resume,
         )
 
-    def _offer(self, job: _Job, asked: Asked) -> m.RoundOffer:
+    def _offer(self, job: PartyJob, asked: Asked) -> m.RoundOffer:
         job.round += 1
         job.asked = asked
-        job.group_secret = b""
+        if not job.derives_keys:
+            job.group_secret = b""
         job.sealed = [self._seal(job, note) for note in asked.notes]
         sealed_bytes = sum(len(box) for box in job.sealed)
         header = asked.header
         if asked.finished or header is None:
             return m.RoundOffer(job=job.request.job, round=job.round, finished=True, sealed_bytes=sealed_bytes)
-        layout = self._layout(job, header)
+        layout = job.layout(header)
         return m.RoundOffer(
             job=job.request.job,
             round=job.round,
             recipient=header.recipient.value,
             parameter_set=asked.parameter_set,
             ciphertexts=layout.ciphertexts,
+            symmetric=header.recipient is Recipient.GROUP and job.derives_keys,
             sealed_bytes=sealed_bytes,
         )
 
-    def _layout(self, job: _Job, header: SumHeader) -> VectorLayout:
-        asked = job.asked
-        if asked is None:
-            raise InternalError("no round is open")
-        return VectorLayout.compile(header.segments, parameter_set(asked.parameter_set), len(job.request.participants))
-
-    def _seal(self, job: _Job, note: Note) -> bytes:
+    def _seal(self, job: PartyJob, note: Note) -> bytes:
         """Sign a note and seal it to the analyst: the coordinator relays bytes of a known length and nothing else."""
         job.notes += 1
         statement = SealedNote(
@@ -322,75 +293,15 @@ class PartyNode:
         """
         job = self._job(message.job)
         async with job.lock:
-            header = self._open_header(job, message.round, Recipient.GROUP)
+            header = job.header(message.round, Recipient.GROUP)
             if self.name != min(job.request.participants) or job.group_secret or job.worker is None:
                 raise ProtocolError("", reason="this party makes no key now", round=job.round)
-            public, material = await self._ask(job.worker, Operation.GROUP_KEY, None, tuple[bytes, bytes])
-            key_digest = public_key_digest(job.request.parameter_set, public)
-            bound = self._transcript(job, header, key_digest)
-            job.group_secret = material
-            boxes = tuple(
-                (party, seal(commitment.sealing_key, material, context=bound + party.encode()))
-                for party, commitment in sorted(job.peers.items())
-                if party != self.name
-            )
-            offer = KeyOffer(
-                room=job.request.room,
-                job=job.request.job,
-                attempt=job.request.attempt,
-                round=job.round,
-                maker=self.name,
-                parameter_set=job.request.parameter_set,
-                public_key_digest=key_digest,
-                boxes=boxes,
-            )
-            return m.OfferKeyReply(offer=self._identity.sign(offer, self.name), public_key=public)
-
-    def _open_header(self, job: _Job, round_number: int, recipient: Recipient | None) -> SumHeader:
-        header = job.asked.header if job.asked is not None else None
-        if header is None or round_number != job.round:
-            raise ProtocolError("", reason="that round is not open", round=job.round)
-        if recipient is not None and header.recipient is not recipient:
-            raise ProtocolError("", reason="the round has another recipient", round=job.round)
-        return header
-
-    def _transcript(self, job: _Job, header: SumHeader, key_digest: bytes) -> bytes:
-        context = RoundContext(
-            room=job.request.room,
-            job=job.request.job,
-            attempt=job.request.attempt,
-            round=job.round,
-            request_digest=job.digest,
-        )
-        return transcript(
-            context,
-            header=header,
-            layout=self._layout(job, header),
-            mask_keys={p: c.mask_key for p, c in job.peers.items()},
-            recipient_key_digest=key_digest,
-        )
-
-    def _group_key(self, job: _Job, header: SumHeader, message: m.ContributeRequest) -> tuple[bytes, bytes]:
-        """The round's public key, and its secret unsealed, after checking the maker's signature."""
-        signed = _required(message.offer)
-        maker = min(job.request.participants)
-        member = self._manifest.member(maker)
-        if member is None or signed.signer != maker:
-            raise ProtocolError("the key offer is not the lowest party's")
-        offer = verify_signed(signed, KeyOffer, member.public_key)
-        place = (offer.room, offer.job, offer.attempt, offer.round, offer.maker, offer.parameter_set)
-        request = job.request
-        if place != (request.room, request.job, request.attempt, job.round, maker, request.parameter_set):
-            raise ProtocolError("the key offer is for something else")
-        if public_key_digest(request.parameter_set, message.public_key) != offer.public_key_digest:
-            raise IntegrityError("the group's public key is not the one its maker signed", round=job.round)
-        if not job.group_secret:
-            box = dict(offer.boxes).get(self.name)
-            if box is None:
-                raise ProtocolError("the key offer leaves this party out")
-            bound = self._transcript(job, header, offer.public_key_digest)
-            job.group_secret = job.sealing_key.unseal(box, context=bound + self.name.encode())
-        return message.public_key, job.group_secret
+            if job.derives_keys:
+                public, material = b"", group_keys.new_seed(job)
+            else:
+                public, material = await self._ask(job.worker, Operation.GROUP_KEY, None, tuple[bytes, bytes])
+            offer = group_keys.make_offer(job, header, self._identity, public, material)
+            return m.OfferKeyReply(offer=offer, public_key=public)
 
     async def contribute(self, message: m.ContributeRequest) -> AsyncIterator[m.ContributionFrame]:
         """Send this party's ciphertexts of a round, once, and its receipt.
@@ -399,24 +310,27 @@ class PartyNode:
         """
         job = self._job(message.job)
         async with job.lock:
-            header = self._open_header(job, message.round, None)
+            header = job.header(message.round)
+            public, secret, info = job.recipient_key, b"", b""
             if header.recipient is Recipient.GROUP:
-                public, secret = self._group_key(job, header, message)
+                offer = _required(message.offer)
+                digest = group_keys.take_offer(job, header, self._manifest, offer, message.public_key)
+                public, secret, info = message.public_key, job.group_secret, group_keys.round_info(job)
             else:
-                public, secret = job.recipient_key, b""
-            digest = public_key_digest(job.request.parameter_set, public)
-            bound = self._transcript(job, header, digest)
-            pairs: dict[str, bytes] = {
-                party: job.mask_key.pair_key(commitment.mask_key, transcript=bound, info=pair_info(self.name, party))
-                for party, commitment in job.peers.items()
-                if party != self.name
-            }
-            keys = RoundKeys(transcript=bound, pair_keys=pairs, public_key=public, group_secret=secret)
+                digest = public_key_digest(job.request.parameter_set, public)
+            bound = job.transcript(header, digest)
+            keys = RoundKeys(
+                transcript=bound,
+                pair_keys=job.pair_keys(bound),
+                public_key=public,
+                group_secret=secret,
+                group_info=info,
+            )
             await asyncio.to_thread(self._store.use_mask, job.request.job, job.request.attempt, job.round)
             async for frame in self._encrypted(job, header, keys):
                 yield frame
 
-    async def _encrypted(self, job: _Job, header: SumHeader, keys: RoundKeys) -> AsyncIterator[m.ContributionFrame]:
+    async def _encrypted(self, job: PartyJob, header: SumHeader, keys: RoundKeys) -> AsyncIterator[m.ContributionFrame]:
         if job.worker is None:
             raise PartyLost("", party=self.name)
         started = self._clock.monotonic()
@@ -429,16 +343,7 @@ class PartyNode:
                     continue
                 self._metrics.phase(Operation.CONTRIBUTE.value, self._clock.monotonic() - started)
                 self._metrics.round_done()
-                receipt = Receipt(
-                    room=job.request.room,
-                    job=job.request.job,
-                    attempt=job.request.attempt,
-                    round=job.round,
-                    party=self.name,
-                    request_digest=job.digest,
-                    ciphertexts=self._layout(job, header).ciphertexts,
-                    list_digest=msgspec.msgpack.decode(raw, type=bytes),
-                )
+                receipt = job.receipt(header, msgspec.msgpack.decode(raw, type=bytes))
                 yield m.ContributionFrame(receipt=self._identity.sign(receipt, self.name))
 
     async def deliver(self, frames: AsyncIterator[m.DeliverFrame]) -> m.RoundOffer:
@@ -451,7 +356,7 @@ class PartyNode:
             raise WireError("the first frame names job and round")
         job = self._job(first.job)
         async with job.lock:
-            header = self._open_header(job, first.round, None)
+            header = job.header(first.round)
             worker = job.worker
             if worker is None:
                 raise PartyLost("", party=self.name)
@@ -481,14 +386,14 @@ class PartyNode:
         await self._drop(message.job)
         return m.Acknowledgement(job=message.job)
 
-    def _job(self, job: str) -> _Job:
+    def _job(self, job: str) -> PartyJob:
         found = self._jobs.get(job)
         if found is None:
             raise ProtocolError("", reason="no such job is open at this party")
         found.touched = self._clock.now()
         return found
 
-    async def _release(self, job: _Job, *, clean: bool) -> None:
+    async def _release(self, job: PartyJob, *, clean: bool) -> None:
         worker, job.worker = job.worker, None
         if worker is None:
             return

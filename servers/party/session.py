@@ -84,8 +84,13 @@ class RoundKeys(msgspec.Struct, frozen=True, kw_only=True):
     transcript: bytes
     pair_keys: dict[str, bytes]
     public_key: bytes
+    """The recipient's key; empty where the group's key is derived."""
+
     group_secret: bytes = b""
-    """The group's secret key material, for opening (and for symmetric encryption) by its members."""
+    """The group's secret key material, or with `group_info` the seed from which the round's key is derived."""
+
+    group_info: bytes = b""
+    """Label of the round, for derived keys; empty otherwise."""
 
     def __repr__(self) -> str:
         return "RoundKeys(<secret>)"
@@ -180,13 +185,18 @@ class Session:
         yield from contributor.batches()
         yield contributor.list_digest()
         if asked.header.recipient is Recipient.GROUP:
-            secret = SecretKey(layout.parameters.id, keys.group_secret)
-            self._opener = Opener(layout, secret_schemes.decryptor(secret), keys.transcript)
+            self._opener = Opener(layout, secret_schemes.decryptor(self._group_key(layout, keys)), keys.transcript)
+
+    def _group_key(self, layout: VectorLayout, keys: RoundKeys) -> SecretKey:
+        if keys.group_info:
+            return secret_schemes.derive(layout.parameters, keys.group_secret, keys.group_info)[1]
+        return SecretKey(layout.parameters.id, keys.group_secret)
 
     def _encryptor(self, layout: VectorLayout, keys: RoundKeys) -> Any:
+        """Members of a group encrypt with its secret key where that halves the upload (seeded ciphertexts)."""
         parameters = layout.parameters
         if keys.group_secret and Ability.SEEDS in public_schemes.abilities(parameters.scheme):
-            return secret_schemes.symmetric_encryptor(SecretKey(parameters.id, keys.group_secret))
+            return secret_schemes.symmetric_encryptor(self._group_key(layout, keys))
         key: PublicKey = public_schemes.validate_public_key(parameters, keys.public_key)
         return public_schemes.encryptor(key)
 

@@ -8,6 +8,7 @@ from mpc.errors import MpcError, PolicyDenied, TransportError
 from mpc.learn import ArrayRows, Ease, ImplicitAls, LogisticRegression, complete, program
 from mpc.learn.digest import training_digest
 from mpc.learn.union import union_program
+from mpc.params import parameter_set
 from mpc.plan import choose_parameters
 from mpc.primitives import Segment, run_ideal
 from tests.simulation.memory_room import MemoryRoom
@@ -114,22 +115,50 @@ async def test_a_training_cut_off_in_any_round_resumes_to_the_same_bits(room, ta
     assert result.model.digest() == ideal(room, tables, SPECS[name]).digest()
 
 
+def rounds(room):
+    return sum(c == ("north", "contribute", "request") for c in room.network.calls)
+
+
 async def test_a_resumed_training_does_fewer_rounds(room):
+    await train(room, SPECS["ials"])
+    whole = rounds(room)
     room.network.hook = fail_after(4)
     with pytest.raises(MpcError):
         await train(room, SPECS["ials"])
-    before = sum(c[1:] == ("begin", "request") or c[1:] == ("offer_key", "request") for c in room.network.calls)
     room.network.hook = lambda party, method, direction, message: message
     room.network.calls.clear()
 
     await train(room, SPECS["ials"], resume=room.last_job, attempt=2)
-    resumed = sum(c[1:] == ("offer_key", "request") for c in room.network.calls)
-    room.network.calls.clear()
-    await train(room, SPECS["ials"])
-    whole = sum(c[1:] == ("offer_key", "request") for c in room.network.calls)
 
-    assert before > 0
-    assert resumed < whole
+    assert 0 < rounds(room) < whole
+
+
+async def test_group_keys_of_all_rounds_derive_from_one_sealed_seed(room):
+    await train(room, SPECS["logistic"])
+
+    offers = [c for c in room.network.calls if c[1:] == ("offer_key", "request")]
+    assert len(offers) == 1
+    assert rounds(room) > 3
+
+
+async def test_members_that_hold_the_key_upload_half(room):
+    sizes = {}
+    for scheme in ("rlwe-2048-t30", "bfv-4096-t40"):
+        room.network.hook = collect_sizes(sizes.setdefault(scheme, []))
+        await train(room, SPECS["logistic"], scheme=scheme)
+    rlwe = parameter_set("rlwe-2048-t30")
+
+    assert set(sizes["rlwe-2048-t30"]) == {rlwe.symmetric_ciphertext_bytes}
+    assert rlwe.symmetric_ciphertext_bytes < 0.51 * rlwe.ciphertext_bytes
+
+
+def collect_sizes(sizes):
+    def hook(party, method, direction, message):
+        if (method, direction) == ("contribute", "reply"):
+            sizes.extend(len(c) for c in message.ciphertexts)
+        return message
+
+    return hook
 
 
 async def test_a_policy_without_training_refuses(tmp_path, tables):
