@@ -91,7 +91,7 @@ def run_case(request, benchmark, groups, machine):
             down_bytes=wire.down_bytes,
             peak_bytes=measured.peak_bytes,
             ratios={n: measured.timing.median_s / t.median_s for n, t in measured.twins.items() if t.median_s > 0},
-            **{name: value for name, value in case.labels.items() if name not in {"threads"}},
+            **{name: value for name, value in case.labels.items() if name != "threads"},
         )
 
     return run

@@ -1,7 +1,7 @@
 """What a case is: prepared work that can be run again and again, its plaintext twin, and a check of its answer."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -22,7 +22,6 @@ __all__ = [
     "Unavailable",
     "Work",
     "expect",
-    "ready",
     "security_bits",
 ]
 
@@ -176,12 +175,6 @@ class Case:
     def selected(self, only: tuple[str, ...]) -> bool:
         """Whether a selection of leading paths includes it; none selects all."""
         return not only or any(self.path == o or self.path.startswith(o.rstrip("/") + "/") for o in only)
-
-
-@contextlib.contextmanager
-def ready(work: Work) -> Iterator[Work]:
-    """Work that needs no clearing up, as a context."""
-    yield work
 
 
 def expect(condition: object, statement: str) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import Final
 
-from mpc.client.bench.figures import count_text, significant
+from mpc.client.bench.units import count_text, significant
 
 __all__ = ["Bar", "BarChart", "LineChart", "Mark", "Series"]
 
@@ -20,6 +20,8 @@ _SOFT: Final = "#7b8794"
 _GRID: Final = "#e4e7eb"
 _FONT: Final = "Inter,'Helvetica Neue',Helvetica,Arial,'DejaVu Sans',sans-serif"
 _LINE_HEIGHT: Final = 15.0
+_EARLY_END: Final = 110.0
+"""A line that ends so far from the right edge is named where it ends."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,9 +108,10 @@ def _text(x: float, y: float, text: str, *, anchor: str = "start", colour: str =
     )
 
 
-def _frame(height: float, title: str, subtitle: str, body: Sequence[str]) -> str:
+def _frame(height: float, title: str, subtitle: str, source: str, body: Sequence[str]) -> str:
     head = _text(20, 30, title, size=18, weight=650)
     under = _text(20, 50, subtitle, size=12.5, colour=_SOFT)
+    under += _text(_WIDTH - 14, height - 9, source, anchor="end", size=9.5, colour=_SOFT)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height:.0f}" role="img" '
         f'font-family="{_FONT}"><title>{escape(title)}</title>'
@@ -139,6 +142,9 @@ class LineChart:
 
     title: str
     subtitle: str
+    source: str
+    """Where the figures are from: machine and commit, at the foot."""
+
     x_label: str
     y_label: str
     series: Sequence[Series]
@@ -152,7 +158,7 @@ class LineChart:
     square: bool = False
     """Whether both axes have the same range."""
 
-    height: int = 430
+    height: int = 440
     right: int = 150
     """Room for the labels at the ends of the lines."""
 
@@ -169,7 +175,7 @@ class LineChart:
             )
             body.append(_text(x + 10, y - 8, mark.text, size=12, colour=mark.colour, weight=600))
         body += self._labels(x_axis, y_axis)
-        return _frame(self.height, self.title, self.subtitle, body)
+        return _frame(self.height, self.title, self.subtitle, self.source, body)
 
     def _axes(self) -> tuple[_Axis, _Axis]:
         xs = [x for s in self.series for x, _ in s.points]
@@ -178,7 +184,7 @@ class LineChart:
             xs = ys = xs + ys
         x_low, x_high = _span(xs, log=self.x_log)
         y_low, y_high = _span(ys, log=self.y_log, zero=self.y_zero)
-        left, top, bottom = 74, 76, 54
+        left, top, bottom = 74, 94, 62
         return (
             _Axis(x_low, x_high, left, _WIDTH - self.right, self.x_log),
             _Axis(y_low, y_high, self.height - bottom, top, self.y_log),
@@ -198,15 +204,20 @@ class LineChart:
             f'<line x1="{x_axis.start}" x2="{x_axis.end}" y1="{y_axis.start}" y2="{y_axis.start}" stroke="{_SOFT}"/>'
         )
         middle = (x_axis.start + x_axis.end) / 2
-        out.append(_text(middle, self.height - 14, self.x_label, anchor="middle", colour=_SOFT, size=12))
-        out.append(_text(x_axis.start - 54, y_axis.end - 8, self.y_label, colour=_SOFT, size=12))
+        out.append(_text(middle, self.height - 22, self.x_label, anchor="middle", size=11.5, weight=600))
+        out.append(_text(20, y_axis.end - 14, self.y_label, size=11.5, weight=600))
         return out
 
     def _labels(self, x_axis: _Axis, y_axis: _Axis) -> list[str]:
-        named = [s for s in self.series if s.labelled and s.points]
+        named, out = [], []
+        for series in (s for s in self.series if s.labelled and s.points):
+            x, y = x_axis.at(series.points[-1][0]), y_axis.at(series.points[-1][1])
+            if series.line and x < x_axis.end - _EARLY_END:
+                out.append(_text(x + 9, y + 4, series.name, colour=series.colour, size=12, weight=600))
+            else:
+                named.append(series)
         wanted = [y_axis.at(s.points[-1][1]) for s in named]
         places = _spread(wanted, low=y_axis.end, high=y_axis.start, gap=_LINE_HEIGHT)
-        out = []
         for series, want, place in zip(named, wanted, places, strict=True):
             x = x_axis.at(series.points[-1][0])
             at = max(x + 10, x_axis.end + 8) if series.line else x_axis.end + 8
@@ -250,6 +261,7 @@ class BarChart:
 
     title: str
     subtitle: str
+    source: str
     bars: Sequence[Bar]
     names: Sequence[str]
     """What the bars of a group are; empty for single bars."""
@@ -278,7 +290,7 @@ class BarChart:
                 body += self._bar(axis, y + k * self.bar_height, value, self.colours[i % len(self.colours)])
             y += group + 11
         body.append(f'<line x1="{self.left}" x2="{self.left}" y1="{top - 4}" y2="{y - 6:.1f}" stroke="{_SOFT}"/>')
-        return _frame(y + 12, self.title, self.subtitle, body)
+        return _frame(y + 24, self.title, self.subtitle, self.source, body)
 
     def _axis(self) -> _Axis:
         values = [v for bar in self.bars for v in bar.values if v is not None and v > 0] or [1.0]

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from mpc.client.bench.figures import bytes_text, ratio_text, seconds_text
 from mpc.client.bench.records import Results, Row
+from mpc.client.bench.units import bytes_text, ratio_text, seconds_text
 
 if TYPE_CHECKING:
     from rich.table import Table

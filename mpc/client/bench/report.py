@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from html import escape
 from typing import Final
 
-from mpc.client.bench.figures import bytes_text, seconds_text, significant
-from mpc.client.bench.plots import Figure, figures_of
+from mpc.client.bench.figure import Figure
+from mpc.client.bench.plots import figures_of
 from mpc.client.bench.records import Results
 from mpc.client.bench.tables import Sheet, align, sheets
+from mpc.client.bench.units import bytes_text, seconds_text, significant
 
 __all__ = ["report_html"]
 
@@ -28,6 +29,7 @@ h2{font-size:21px;margin:44px 0 14px;letter-spacing:-.01em}
 .facts{display:grid;grid-template-columns:repeat(auto-fill,minmax(230px,1fr));gap:2px 24px;font-size:13.5px;margin:0}
 .facts div{display:flex;gap:8px;border-bottom:1px solid var(--line);padding:4px 0}
 .facts dt{color:var(--soft);white-space:nowrap}.facts dd{margin:0;font-weight:550;overflow-wrap:anywhere}
+.facts div:last-child{grid-column:1/-1}
 .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(215px,1fr));gap:14px;margin:26px 0}
 .tile{background:#fff;border:1px solid var(--line);border-radius:10px;padding:16px 18px}
 .tile b{display:block;font-size:28px;letter-spacing:-.02em;line-height:1.2;color:var(--accent)}

@@ -2,7 +2,7 @@
 
 import math
 
-__all__ = ["bytes_text", "count_text", "ratio_text", "seconds_text", "significant"]
+__all__ = ["bytes_text", "bytes_tick", "count_text", "ratio_text", "seconds_text", "seconds_tick", "significant"]
 
 
 def significant(value: float, digits: int = 3) -> str:
@@ -40,6 +40,30 @@ def bytes_text(size: float) -> str:
         if abs(size) / scale < 999.5:
             return f"{significant(size / scale)} {unit}"
     return f"{significant(size / 1e9)} GB"
+
+
+def seconds_tick(seconds: float) -> str:
+    """A time on an axis.
+
+    >>> seconds_tick(1e-6), seconds_tick(0.02), seconds_tick(100)
+    ('1 µs', '20 ms', '100 s')
+    """
+    for unit, scale in (("ns", 1e9), ("µs", 1e6), ("ms", 1e3)):
+        if seconds * scale < 999.5:
+            return f"{seconds * scale:g} {unit}"
+    return f"{seconds:g} s"
+
+
+def bytes_tick(size: float) -> str:
+    """A size on an axis.
+
+    >>> bytes_tick(10), bytes_tick(10_000)
+    ('10 B', '10 kB')
+    """
+    for unit, scale in (("B", 1.0), ("kB", 1e3)):
+        if size / scale < 999.5:
+            return f"{size / scale:g} {unit}"
+    return f"{size / 1e6:g} MB"
 
 
 def ratio_text(ratio: float) -> str:

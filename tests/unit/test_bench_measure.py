@@ -1,0 +1,221 @@
+"""Timing, twins, drift and the runner, on work whose behaviour is known."""
+
+import contextlib
+import time
+
+import pytest
+
+from mpc.client.bench.cases import Case, ClockKind, Level, Observed, Resources, Twin, Unavailable, Work, expect
+from mpc.client.bench.drift import Drift, Reading, read_loop
+from mpc.client.bench.measure import Effort, effort_of, measure
+from mpc.client.bench.records import Wire
+from mpc.client.bench.runner import Runner
+from mpc.errors import InternalError, ResourceExhausted
+
+
+def sleeper(seconds, **more):
+    given = {"run": lambda _: time.sleep(seconds), "check": lambda _: None, "values": 10, "clock": ClockKind.WALL}
+    return Work(**{"twins": {"half": Twin(lambda _: time.sleep(seconds / 2))}, **given, **more})
+
+
+def case(path, work, group="g"):
+    @contextlib.contextmanager
+    def prepare(_resources):
+        yield work() if callable(work) else work
+
+    return Case(path=path, group=group, labels={}, prepare=prepare)
+
+
+def test_a_twin_of_half_the_work_has_half_the_time():
+    measured = measure(sleeper(0.02), Effort(samples=3, budget_s=5))
+
+    assert 0.02 <= measured.timing.least_s <= measured.timing.median_s
+    assert 1.5 < measured.timing.median_s / measured.twins["half"].median_s < 2.5
+
+
+def test_short_work_is_repeated_within_a_sample():
+    measured = measure(Work(run=lambda _: None, check=lambda _: None, twins={}, values=1), Effort(samples=2, budget_s=1))
+
+    assert measured.timing.runs_per_sample > 1000
+    assert measured.timing.median_s < 1e-5
+
+
+def test_processor_time_does_not_count_waiting():
+    measured = measure(sleeper(0.02, clock=ClockKind.CPU, twins={}), Effort(samples=1, budget_s=0.0))
+
+    assert measured.timing.median_s < 0.01
+
+
+def test_what_is_made_afresh_is_not_timed_and_used_once():
+    made = []
+
+    def fresh():
+        time.sleep(0.03)
+        made.append(object())
+        return made[-1]
+
+    used = []
+    measured = measure(
+        sleeper(0.0, run=used.append, fresh=fresh, twins={}, check=lambda _: None), Effort(samples=2, budget_s=0.0)
+    )
+
+    assert measured.timing.median_s < 0.01
+    assert used == made
+
+
+def test_a_wrong_answer_gives_no_figure():
+    wrong = Work(run=lambda _: 41, check=lambda r: expect(r == 42, "wrong"), twins={}, values=1)
+
+    with pytest.raises(InternalError):
+        measure(wrong, effort_of(Level.SMOKE))
+
+
+def test_peak_memory_is_that_of_one_run():
+    def run(_):
+        return bytearray(64 << 20)[-1]
+
+    measured = measure(Work(run=run, check=lambda _: None, twins={}, values=1), Effort(samples=1, budget_s=0.01))
+
+    if measured.peak_bytes == 0:
+        pytest.skip("this system does not tell a process's peak memory")
+    assert 60 << 20 < measured.peak_bytes < 80 << 20
+
+
+def test_observations_are_medians_of_the_warm_samples():
+    sizes = iter([1000, 10, 20, 30])
+    work = Work(
+        run=lambda _: next(sizes),
+        check=lambda _: None,
+        twins={},
+        values=1,
+        fresh=lambda: None,
+        observe=lambda size: Observed(wire=Wire(up_bytes=size), phases={"a": size / 10}, figures={"f": size * 2.0}),
+    )
+
+    measured = measure(work, Effort(samples=3, budget_s=0.0))
+
+    assert measured.observed.wire.up_bytes == 20
+    assert measured.observed.phases == {"a": 2.0}
+    assert measured.observed.figures == {"f": 40.0}
+
+
+class ScriptedDrift(Drift):
+    """A judge whose loop takes the times that a test gives it, then the last one for ever."""
+
+    def __init__(self, times, limit=0.1):
+        super().__init__(limit=limit)
+        self.times = list(times)
+
+    def read(self):
+        now = self.times.pop(0) if len(self.times) > 1 else self.times[0]
+        self.readings.append(Reading(now, now))
+        return self.readings[-1]
+
+
+def test_the_loop_takes_about_a_millisecond_of_real_work():
+    reading = read_loop(3)
+
+    assert 1e-5 < reading.cpu_s < 0.1
+
+
+def test_the_reference_is_of_the_faster_half():
+    drift = Drift(readings=[Reading(s, s) for s in (1.0, 1.02, 1.04, 3.0, 4.0)])
+
+    assert drift.reference(ClockKind.CPU) == 1.02
+    assert drift.beside(Reading(1.02, 1.02), Reading(1.53, 1.53), ClockKind.WALL) == pytest.approx(0.5)
+
+
+def run_one(drift, work=None, level=Level.QUICK):
+    made = work or Work(run=lambda _: 1, check=lambda _: None, twins={}, values=1)
+    return Runner(level=level, drift=drift).run([case("a/b", made)])
+
+
+def test_a_quiet_machine_reports():
+    results = run_one(ScriptedDrift([1.0]))
+
+    assert results.rows[0].drift == 0.0
+    assert results.calibration.repeated == 0
+
+
+def test_a_disturbed_case_is_measured_again():
+    #                    start  before after | again: before after
+    drift = ScriptedDrift([1.0, 1.0, 1.6, 1.0, 1.0])
+
+    results = run_one(drift)
+
+    assert results.calibration.repeated == 1
+    assert results.rows[0].drift == 0.0
+
+
+def test_a_machine_that_stays_busy_gets_no_report():
+    drift = ScriptedDrift([1.0, *[1.0, 2.0] * 40, 2.0])
+
+    with pytest.raises(ResourceExhausted) as raised:
+        run_one(drift)
+
+    assert "a/b" in raised.value.public
+    assert drift.repeated == 4
+
+
+def test_a_smoke_run_is_not_judged():
+    results = run_one(ScriptedDrift([1.0, 5.0, 1.0, 9.0]), level=Level.SMOKE)
+
+    assert len(results.rows) == 1
+
+
+def test_failures_and_absences_are_named_and_cost_nothing_else():
+    def absent():
+        raise Unavailable("nolib is not installed")
+
+    def broken():
+        raise ValueError("no good")
+
+    wrong = Work(run=lambda _: 0, check=lambda _: expect(condition=False, statement="the total is wrong"), twins={}, values=1)
+    good = Work(run=lambda _: 0, check=lambda _: None, twins={}, values=1)
+    cases = [case("x/absent", absent), case("x/broken", broken), case("x/wrong", wrong), case("x/good", good)]
+
+    results = Runner(level=Level.SMOKE, drift=ScriptedDrift([1.0])).run(cases)
+
+    assert [row.path for row in results.rows] == ["x/good"]
+    assert [(s.path, s.failed) for s in results.skipped] == [("x/absent", False), ("x/broken", True), ("x/wrong", True)]
+    assert "ValueError: no good" in results.skipped[1].reason
+
+
+def test_rows_stand_alone():
+    row = run_one(ScriptedDrift([1.0]), sleeper(0.0)).rows[0]
+
+    assert row.commit and row.cpu and row.threads == 1
+    assert row.ns_per_value == pytest.approx(row.timing.median_s / 10 * 1e9)
+
+
+def test_shared_resources_are_made_once_and_closed_in_reverse():
+    seen = []
+
+    @contextlib.contextmanager
+    def opened(name):
+        seen.append(f"+{name}")
+        yield name
+        seen.append(f"-{name}")
+
+    with Resources() as resources:
+        for _ in range(2):
+            assert resources.enter("a", lambda: opened("a")) == "a"
+            assert resources.enter("b", lambda: opened("b")) == "b"
+
+    assert seen == ["+a", "+b", "-b", "-a"]
+
+
+def test_what_could_not_be_made_is_not_tried_again():
+    tries = []
+
+    def make():
+        tries.append(1)
+        raise OSError("no")
+
+    resources = Resources()
+    for _ in range(3):
+        with pytest.raises(OSError, match="no"):
+            resources.get("room", make)
+
+    assert len(tries) == 1
+
