@@ -21,7 +21,7 @@ ASK, MAKE, RUN, LOOK = "Ask", "Make a room", "Run a node", "Look after"
 class _Shelf(TyperGroup):
     """Lists commands in the order of a new user's first day."""
 
-    order = ("demo", "query", "explain", "tables", "jobs", "room", "party", "coordinator", "analyst", "doctor", "help")
+    order = ("demo", "query", "explain", "tables", "jobs", "room", "party", "coordinator", "analyst", "doctor", "bench")
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Names of the commands; those without a place come last."""
@@ -30,6 +30,8 @@ class _Shelf(TyperGroup):
 
 def build() -> typer.Typer:
     """The command tree. A new verb is one line here."""
+    from mpc.client.bench.cli import BenchCommand, bench  # it needs this package's terminal, so not at the top
+
     app = typer.Typer(
         name="sealroom",
         cls=_Shelf,
@@ -50,6 +52,7 @@ def build() -> typer.Typer:
     app.add_typer(nodes.coordinator, name="coordinator", rich_help_panel=RUN)
     app.add_typer(nodes.analyst, name="analyst", rich_help_panel=RUN)
     app.command("doctor", rich_help_panel=LOOK)(diagnosing.doctor)
+    app.command("bench", rich_help_panel=LOOK, cls=BenchCommand)(bench)
     app.command("help", rich_help_panel=LOOK)(diagnosing.help_)
     app.command("version", rich_help_panel=LOOK)(diagnosing.version)
     return app

@@ -41,6 +41,12 @@ def new(
     *,
     folder: Annotated[str | None, typer.Option("--folder", "-C", help="Where to make it; ./NAME if not given.")] = None,
     minimum_parties: Annotated[int, typer.Option(help="Fewest parties in any job of this room.", min=2)] = 2,
+    compose: Annotated[
+        bool,
+        typer.Option("--compose", help="A whole room in containers, with keys and sample data.", show_default=False),
+    ] = False,
+    party: Annotated[list[str] | None, typer.Option(help="With --compose: a party's name. Repeatable.")] = None,
+    rows: Annotated[int, typer.Option(help="With --compose: rows of sample data a party.", min=1)] = 10_000,
     _json: JsonFlag = False,
     _quiet: QuietFlag = False,
 ) -> None:
@@ -48,6 +54,9 @@ def new(
     from mpc.client.rooms import RoomFolder
 
     where = folder or name
+    if compose:
+        _new_compose(context.obj, name, Path(where), tuple(party or ()), rows)
+        return
     made = RoomFolder.create(Path(where), name, minimum_parties=minimum_parties)
     context.obj.result(
         {"room": name, "draft": str(made.draft_file)},
@@ -62,6 +71,22 @@ def new(
             "sealroom analyst enrol ana",
             command_line("sealroom", "room", "add", *_at(where), "FILE.enrolment.toml", "..."),
         ),
+    )
+
+
+def _new_compose(terminal: Terminal, name: str, folder: Path, parties: tuple[str, ...], rows: int) -> None:
+    """A room whose every member runs in a container of this machine."""
+    from mpc.client.compose import PARTIES, write_compose_room
+
+    made = write_compose_room(folder, name, parties=parties or PARTIES, rows=rows)
+    terminal.result(
+        {"room": name, "compose": str(made.file), "parties": made.parties, "analyst": made.analyst},
+        (
+            f"[green]✓[/] room [bold]{name}[/] for containers in {escape(str(folder))}",
+            f"    {', '.join(made.parties)} with sample data, a coordinator, and the analyst {made.analyst}",
+            "    Every member's keys are in its own folder; in earnest each owner makes them at home.",
+        ),
+        made.commands(),
     )
 
 
