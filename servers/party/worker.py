@@ -6,6 +6,7 @@ is the node's. Run as `python -m servers.party.worker`; it is never started by h
 
 import logging
 import os
+import secrets
 from collections.abc import Sequence
 from typing import Any, BinaryIO
 
@@ -105,8 +106,9 @@ def failure_of(error: BaseException) -> Failure:
         error = ResourceExhausted("the worker's memory limit was reached", limit="memory")
     if isinstance(error, MpcError):
         return Failure(code=error.code, fields=error.fields, detail=error.detail)
-    log.error("unexpected in a worker", exc_info=error)
-    return Failure(code=InternalError.code, fields={}, detail=f"{type(error).__name__} in a worker")
+    incident = secrets.token_hex(8)
+    log.error("incident %s in a worker", incident, exc_info=error)
+    return Failure(code=InternalError.code, fields={"incident": incident}, detail=f"{type(error).__name__} in a worker")
 
 
 def serve(source: BinaryIO, out: BinaryIO) -> None:
