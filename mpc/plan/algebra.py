@@ -186,7 +186,7 @@ def absolute(a: Scalar) -> Scalar:
 def divide(a: Scalar, b: Scalar, *, opened: bool) -> Scalar:
     """`a / b`: exact by a literal of the form 2^i 5^j at row level; any over opened totals."""
     _require_numbers(a, b)
-    if opened and a.type.low is None:
+    if opened:
         return Call(Op.DIVIDE, (a, b), Type(kind=Kind.DOUBLE))
     instead = "divide the aggregates, SUM(a) / SUM(b), or CAST and FLOOR into buckets"
     if not isinstance(b, Literal) or not isinstance(b.value, int):

@@ -1,11 +1,15 @@
-"""Finding the union of the parties' group keys with one sum: an invertible Bloom lookup table in a prime field.
+"""Finding the union of the parties' group keys with one sum: an invertible Bloom lookup table over the integers.
 
-After Goodrich and Mitzenmacher, "Invertible Bloom Lookup Tables" (2011, arXiv:1101.2245), section 2, with sums modulo
-p = 2^31 - 1 in place of exclusive-or, so that a key held by c parties appears c times and still peels: a cell that
-holds one distinct key has key words c * word, checksum c * check, and c is invertible modulo p.
+After Goodrich and Mitzenmacher, "Invertible Bloom Lookup Tables" (2011, arXiv:1101.2245), section 2, with sums in place
+of exclusive-or, so that a key held by c parties appears c times and still peels: a cell that holds one distinct key has
+count c, key words c * word and checksum c * check, and both divide by c.
 
 Every party inserts each of its distinct keys once; the tables are added by the sum primitive; whoever opens the total
-peels it.
+peels it. Nothing is reduced before the addition. If the parties reduced their cells modulo anything, the opened integer
+would also count how often each of them wrapped, which depends on who holds which keys.
+
+Hashing is multilinear modulo 2^64 with coefficients from a keyed stream (strongly universal in its high 32 bits; Lemire
+and Kaser, "Strongly universal string hashing is fast", 2014, section 3).
 
 Reveals: to the openers, the union of the keys and for each the number of holders, and nothing else of the parties'
 keys as long as the total alone is opened: the total is a function of exactly that multiset.
@@ -14,23 +18,26 @@ keys as long as the total alone is opened: the total is a function of exactly th
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mpc.entropy import Keystream
 from mpc.errors import IntegrityError, ParameterError, RangeError
 
-__all__ = ["PRIME", "LookupTable", "table_cells"]
+__all__ = ["LookupTable", "table_cells"]
 
-PRIME: Final = (1 << 31) - 1
-_WORD_BITS: Final = 30
+_WORD_BITS: Final = 32
+_CHECK_BITS: Final = 31
 MAX_PARTIES: Final = 64
 _FAILURE: Final = 1e-7
 _THRESHOLD: Final = {4: 0.7722, 5: 0.7018, 6: 0.6371}
 """Largest load at which peeling succeeds, by number of hash functions (ibid., table 1)."""
 
 
+@cache
 def table_cells(capacity: int) -> tuple[int, int]:
     """Number of hash functions and of cells for a capacity.
 
@@ -76,7 +83,7 @@ class LookupTable:
 
     @property
     def words(self) -> int:
-        """Field elements of an encoded key."""
+        """32-bit words of an encoded key."""
         return -(-8 * self.key_bytes // _WORD_BITS)
 
     @property
@@ -85,8 +92,8 @@ class LookupTable:
         cells = table_cells(self.capacity)[1]
         return {
             "count": (cells, self.capacity),
-            "check": (cells, PRIME - 1),
-            "words": (cells * self.words, PRIME - 1),
+            "check": (cells, self.capacity * ((1 << _CHECK_BITS) - 1)),
+            "words": (cells * self.words, self.capacity * ((1 << _WORD_BITS) - 1)),
         }
 
     def insert(self, keys: Iterable[bytes]) -> dict[str, NDArray[np.int64]]:
@@ -101,19 +108,11 @@ class LookupTable:
         own = sorted(set(keys))
         if len(own) > self.capacity:
             raise RangeError("a party holds more distinct keys than the capacity", column=self.names)
-        hashes, cells = table_cells(self.capacity)
-        count = np.zeros(cells, dtype=np.int64)
-        check = np.zeros(cells, dtype=np.int64)
-        words = np.zeros((cells, self.words), dtype=np.int64)
+        cells = _Cells.empty(table_cells(self.capacity)[1], self.words)
         if own:
-            places, checks = self._hashed(own)
-            elements = self._elements(own)
-            for j in range(hashes):
-                at = places[:, j]
-                count += np.bincount(at, minlength=cells)
-                np.add.at(check, at, checks)
-                np.add.at(words, at, elements)
-        return {"count": count, "check": check % PRIME, "words": (words % PRIME).reshape(-1)}
+            words = self._words(own)
+            cells.add(words, *self._hashed(words), np.ones(len(own), dtype=np.int64))
+        return {"count": cells.count, "check": cells.check, "words": cells.words.reshape(-1)}
 
     def peel(self, totals: Mapping[str, NDArray[np.int64]], parties: int) -> dict[bytes, int]:
         """The union of the keys, and how many parties hold each.
@@ -128,97 +127,105 @@ class LookupTable:
         """
         if not 1 <= parties <= MAX_PARTIES:
             raise ParameterError(f"discovery takes 1 to {MAX_PARTIES} parties")
-        cells = table_cells(self.capacity)[1]
-        count = np.array(totals["count"], dtype=np.int64)
-        check = np.array(totals["check"], dtype=np.int64) % PRIME
-        words = np.array(totals["words"], dtype=np.int64).reshape(cells, self.words) % PRIME
-        if count.shape != (cells,) or check.shape != (cells,) or (count < 0).any():
-            raise IntegrityError("the discovery totals do not have the table's shape")
-        found: dict[bytes, int] = {}
-        candidates = np.flatnonzero((count > 0) & (count <= parties))
-        while candidates.size:
-            pure = self._pure(candidates, count, check, words, found)
-            if not pure:
+        cells = self._opened(totals)
+        found: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
+        held = 0
+        candidates = np.flatnonzero((cells.count > 0) & (cells.count <= parties))
+        while candidates.size and held <= self.capacity:
+            words, holders = self._pure(candidates, cells)
+            if not len(words):
                 break
-            touched = self._remove(pure, count, check, words)
-            found.update(pure)
-            if len(found) > self.capacity:
-                break
-            candidates = touched[(count[touched] > 0) & (count[touched] <= parties)]
-        if count.any() or check.any() or words.any() or len(found) > self.capacity:
+            places, checks = self._hashed(words)
+            cells.add(words, places, checks, -holders)
+            found.append((words, holders))
+            held += len(words)
+            touched = np.unique(places)
+            candidates = touched[(cells.count[touched] > 0) & (cells.count[touched] <= parties)]
+        if cells.occupied or held > self.capacity:
             raise RangeError("there are more distinct keys than the discovery capacity", column=self.names)
-        return found
+        return {key: int(n) for words, holders in found for key, n in zip(self._keys(words), holders, strict=True)}
 
-    def _pure(
+    def _opened(self, totals: Mapping[str, NDArray[np.int64]]) -> "_Cells":
+        cells = table_cells(self.capacity)[1]
+        count, check, words = (np.array(totals[name], dtype=np.int64) for name in ("count", "check", "words"))
+        if count.shape != (cells,) or check.shape != (cells,) or words.shape != (cells * self.words,):
+            raise IntegrityError("the discovery totals do not have the table's shape")
+        if min(int(count.min()), int(check.min()), int(words.min())) < 0:
+            raise IntegrityError("the discovery totals are not sums of tables")
+        return _Cells(count, check, words.reshape(cells, self.words))
+
+    def _pure(self, candidates: NDArray[np.int64], cells: "_Cells") -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Words and holders of the distinct keys that stand alone in some candidate cell."""
+        holders = cells.count[candidates]
+        words, rest = np.divmod(cells.words[candidates], holders[:, None])
+        checks, check_rest = np.divmod(cells.check[candidates], holders)
+        alone = (check_rest == 0) & ~rest.any(axis=1) & (words >> _WORD_BITS == 0).all(axis=1)
+        spare = 8 * self.key_bytes % _WORD_BITS
+        if spare:  # the first word carries only the leading bytes of the key
+            alone &= words[:, 0] >> spare == 0
+        candidates, holders, words, checks = candidates[alone], holders[alone], words[alone], checks[alone]
+        places, expected = self._hashed(words)
+        good = (checks == expected) & (places == candidates[:, None]).any(axis=1)
+        _, first = np.unique(words[good], axis=0, return_index=True)
+        return words[good][first], holders[good][first]
+
+    def _hashed(self, words: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Cells of keys, one in each subtable, shape `(keys, hashes)`, and their checksums."""
+        hashes, cells = table_cells(self.capacity)
+        size = np.uint64(cells // hashes)
+        key = hashlib.sha256(b"sealroom/v1/lookup-table" + self.seed).digest()
+        coefficients = Keystream(key).words(0, (hashes + 1) * (self.words + 1)).reshape(hashes + 1, self.words + 1)
+        plain = words.astype(np.uint64)
+        mixed = plain @ coefficients[:, 1:].T + coefficients[:, 0]  # modulo 2^64
+        high = mixed >> np.uint64(32)
+        places = (high[:, :hashes] * size) >> np.uint64(32)
+        base = np.arange(hashes, dtype=np.int64) * np.int64(size)
+        return places.astype(np.int64) + base, (high[:, hashes] >> np.uint64(32 - _CHECK_BITS)).astype(np.int64)
+
+    def _words(self, keys: list[bytes]) -> NDArray[np.int64]:
+        """Keys as big-endian words, the first one filled up with zeros in front, shape `(keys, words)`."""
+        if any(len(key) != self.key_bytes for key in keys):
+            raise ParameterError("a group key has the wrong length")
+        padded = np.zeros((len(keys), 4 * self.words), dtype=np.uint8)
+        padded[:, 4 * self.words - self.key_bytes :] = np.frombuffer(b"".join(keys), dtype=np.uint8).reshape(
+            len(keys), self.key_bytes
+        )
+        return padded.view(">u4").astype(np.int64)
+
+    def _keys(self, words: NDArray[np.int64]) -> list[bytes]:
+        """The inverse of `_words`."""
+        raw = np.ascontiguousarray(words.astype(">u4")).view(np.uint8).reshape(len(words), 4 * self.words)
+        return [row.tobytes() for row in raw[:, 4 * self.words - self.key_bytes :]]
+
+
+@dataclass(slots=True)
+class _Cells:
+    """The cells of a table, as exact integers: 64 parties x 2^20 keys x 2^32 stay below 2^59."""
+
+    count: NDArray[np.int64]
+    check: NDArray[np.int64]
+    words: NDArray[np.int64]
+
+    @classmethod
+    def empty(cls, cells: int, words: int) -> "_Cells":
+        """No keys."""
+        return cls(np.zeros(cells, np.int64), np.zeros(cells, np.int64), np.zeros((cells, words), np.int64))
+
+    def add(
         self,
-        candidates: NDArray[np.int64],
-        count: NDArray[np.int64],
-        check: NDArray[np.int64],
         words: NDArray[np.int64],
-        found: Mapping[bytes, int],
-    ) -> dict[bytes, int]:
-        """The keys of cells that hold exactly one."""
-        holders = count[candidates]
-        inverses = np.array([0, *(pow(c, -1, PRIME) for c in range(1, int(holders.max()) + 1))], dtype=np.int64)
-        factor = inverses[holders]
-        elements = words[candidates] * factor[:, None] % PRIME
-        checks = check[candidates] * factor % PRIME
-        pure: dict[bytes, int] = {}
-        for row, cell, claimed, held in zip(elements, candidates, checks, holders, strict=True):
-            key = self._joined(row)
-            if key is None or key in found or key in pure:
-                continue
-            places, expected = self._hash(key)
-            if expected == claimed and cell in places:
-                pure[key] = int(held)
-        return pure
-
-    def _remove(
-        self, pure: Mapping[bytes, int], count: NDArray[np.int64], check: NDArray[np.int64], words: NDArray[np.int64]
-    ) -> NDArray[np.int64]:
-        keys = list(pure)
-        places, checks = self._hashed(keys)
-        elements = self._elements(keys)
-        held = np.array([pure[k] for k in keys], dtype=np.int64)
+        places: NDArray[np.int64],
+        checks: NDArray[np.int64],
+        times: NDArray[np.int64],
+    ) -> None:
+        """Add each key a number of times (negative: take it out) to all its cells."""
         for j in range(places.shape[1]):
             at = places[:, j]
-            np.subtract.at(count, at, held)
-            np.subtract.at(check, at, checks * held)
-            np.subtract.at(words, at, elements * held[:, None])
-        touched = np.unique(places)
-        check[touched] %= PRIME
-        words[touched] %= PRIME
-        return touched
+            np.add.at(self.count, at, times)
+            np.add.at(self.check, at, checks * times)
+            np.add.at(self.words, at, words * times[:, None])
 
-    def _hash(self, key: bytes) -> tuple[tuple[int, ...], int]:
-        """The key's cells, one in each subtable, and its checksum."""
-        hashes, cells = table_cells(self.capacity)
-        size = cells // hashes
-        digest = hashlib.blake2b(
-            key, digest_size=8 * hashes + 8, key=self.seed[:64], person=b"sealroom-iblt-v1"
-        ).digest()
-        numbers = [int.from_bytes(digest[8 * i : 8 * i + 8], "little") for i in range(hashes + 1)]
-        return tuple(j * size + numbers[j] % size for j in range(hashes)), numbers[hashes] % PRIME
-
-    def _hashed(self, keys: list[bytes]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        pairs = [self._hash(key) for key in keys]
-        return np.array([p for p, _ in pairs], dtype=np.int64), np.array([c for _, c in pairs], dtype=np.int64)
-
-    def _elements(self, keys: list[bytes]) -> NDArray[np.int64]:
-        """Keys as field elements of 30 bits, shape `(keys, words)`."""
-        mask = (1 << _WORD_BITS) - 1
-        rows = []
-        for key in keys:
-            if len(key) != self.key_bytes:
-                raise ParameterError("a group key has the wrong length")
-            number = int.from_bytes(key, "big")
-            rows.append([(number >> (_WORD_BITS * i)) & mask for i in range(self.words)])
-        return np.array(rows, dtype=np.int64).reshape(len(keys), self.words)
-
-    def _joined(self, row: NDArray[np.int64]) -> bytes | None:
-        number = 0
-        for i, word in enumerate(row.tolist()):
-            if word >> _WORD_BITS:
-                return None
-            number |= word << (_WORD_BITS * i)
-        return number.to_bytes(self.key_bytes, "big") if number >> (8 * self.key_bytes) == 0 else None
+    @property
+    def occupied(self) -> bool:
+        """Whether anything is left."""
+        return bool(self.count.any() or self.check.any() or self.words.any())

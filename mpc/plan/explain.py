@@ -237,8 +237,8 @@ def _disclosures(plan: QueryPlan, names: Sequence[str], *, analyst_is_party: boo
         what = f"the union of the values of {keys} that occur at any of them, and for each the number of holders"
         lines.append(Disclosure(who="every party", what=what))
     what = f"the totals of {len(plan.statistics)} statistics in every group"
-    if plan.having is not None or plan.limit is not None:
-        what += ", also of the groups that HAVING or LIMIT leaves out of the answer"
+    if plan.having is not None or plan.limit is not None or plan.offset:
+        what += ", also of the groups that HAVING, LIMIT or OFFSET leaves out of the answer"
     lines.append(Disclosure(who="the analyst", what=what))
     for guard in plan.guards:
         missing = ", ".join(k.name for k in guard.keys)

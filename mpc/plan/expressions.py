@@ -82,10 +82,7 @@ class ExpressionWriter:
 
     def long(self, node: Scalar, text: str) -> str:
         """A number that is at least a BIGINT: literals and columns of subqueries may have a narrower type."""
-        arithmetic = isinstance(node, Call) and node.op in _AT_LEAST_LONG
-        if arithmetic or is_wide(node.type) or (isinstance(node, Column) and node.declared):
-            return text
-        return f"CAST({text} AS BIGINT)"
+        return text if _is_long(node) else f"CAST({text} AS BIGINT)"
 
     def integer(self, value: int) -> str:
         """An integer literal."""
@@ -176,6 +173,13 @@ class ExpressionWriter:
         if is_wide(kind) and (node.type.low is None or not is_wide(node.type)):
             return f"CAST({text} AS {self.dialect.wide})"
         return text
+
+
+def _is_long(node: Scalar) -> bool:
+    if isinstance(node, Call) and node.op in {Op.CAST, Op.CHECK}:
+        return node.args[0].type.kind.numeric and _is_long(node.args[0])
+    arithmetic = isinstance(node, Call) and node.op in _AT_LEAST_LONG
+    return arithmetic or is_wide(node.type) or (isinstance(node, Column) and bool(node.declared))
 
 
 def is_wide(kind: Type) -> bool:

@@ -72,7 +72,7 @@ class _StatementWriter:
         for index, statistic in statistics:
             plain = bare.get(statistic.argument) if isinstance(statistic.argument, Column) else None
             as_it_is = plain is not None and statistic.measure is Measure.SUM
-            sums.append(f"{self._measured(statistic, writer, plain if as_it_is else None)} AS s{index}")
+            sums.append(f"{self._measured(statistic, writer, plain)} AS s{index}")
             wide = statistic.bound >= 1 << 63
             kind = "VARCHAR" if wide else "BIGINT"
             total = f"CAST(COALESCE(s{index}, 0) AS {kind})"
@@ -108,7 +108,8 @@ class _StatementWriter:
         needed = columns_of(*(node for s in statistics for node in (s.argument, s.condition)))
         relation, outside = self._input(self._plan.rows, [*(k.value for k in self._plan.keys), *needed])
         names: dict[Scalar, str] = {column: f"v{i}" for i, column in enumerate(needed)}
-        decimals = {s.argument: f"d{i}" for i, s in enumerate(statistics) if _plain_decimal(s)}
+        as_they_are = statistics if self._dialect.checks_ahead else ()
+        decimals = {s.argument: f"d{i}" for i, s in enumerate(as_they_are) if _plain_decimal(s)}
         bare = {column: name for column, name in decimals.items() if isinstance(column, Column)}
         items = [f"{_key_text(key.value, outside)} AS k{i}" for i, key in enumerate(self._plan.keys)]
         items += [f"{outside.write(column)} AS {name}" for column, name in names.items()]
@@ -146,7 +147,7 @@ class _StatementWriter:
         for column in columns:
             failing = f"CASE WHEN COUNT(*) > 0 THEN {self._dialect.failure(column.name, 'COUNT(*)')} ELSE 0 END"
             relation = _where(source, [*conditions, f"(NOT {writer.inside(column)})"])
-            self._checks.setdefault(_select([f"{failing} AS ok"], relation))
+            self._checks.setdefault(_select([f"CAST({failing} AS BIGINT) AS ok"], relation))
 
     def _source(self, rows: Rows) -> str:
         source = rows.source
