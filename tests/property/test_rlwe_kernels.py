@@ -7,10 +7,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from mpc.entropy import Keystream
+from mpc.errors import ParameterError
 from mpc.params import parameter_set
 from mpc.params.rlwe import RLWE_SETS
 from mpc.schemes.rlwe.kernels import packing, pipeline, rounding, sampling, transform
 from mpc.schemes.rlwe.kernels.host import host_has_ifma
+from mpc.schemes.rlwe.keystream import VectorKeystream
 from mpc.schemes.rlwe.noise import bounds
 from mpc.schemes.rlwe.ring import Arithmetic, error_words, least_root, ring
 from tests.property import rlwe_reference as reference
@@ -363,3 +366,29 @@ def test_every_ring_keeps_what_the_proofs_assume():
         assert constants.q == math.prod(constants.moduli)
         if parameters.plain_modulus & (parameters.plain_modulus - 1) == 0:
             assert constants.q % parameters.plain_modulus == 1
+
+
+@pytest.mark.parametrize(
+    ("start", "count"), [(0, 2), (2, 30), (10, 32), (6, 34), (1 << 40, 4096), ((1 << 33) - 4, 130)]
+)
+def test_the_vector_keystream_is_the_keystream(start, count):
+    key = bytes(range(32))
+    out = np.empty(count, dtype=np.uint64)
+    VectorKeystream(key).fill(start, out)
+
+    assert np.array_equal(out, Keystream(key).words(start, count))
+    assert integers(out) == reference.keystream(key, start, count)
+
+
+def test_the_vector_keystream_falls_back_to_the_keystream(monkeypatch):
+    monkeypatch.setattr(pipeline(), "host_has_vaes", lambda: False)
+    out = np.empty((8, 6), dtype=np.uint64)
+    VectorKeystream(b"k" * 32).fill(4, out)
+
+    assert np.array_equal(out.reshape(-1), Keystream(b"k" * 32).words(4, 48))
+
+
+@pytest.mark.parametrize(("start", "count"), [(1, 2), (0, 3), (-2, 2), (1 << 60, 2)])
+def test_half_blocks_of_a_keystream_are_refused(start, count):
+    with pytest.raises(ParameterError):
+        VectorKeystream(bytes(32)).fill(start, np.empty(count, dtype=np.uint64))

@@ -15,7 +15,9 @@ from mpc.keys.secret import SecretKey
 from mpc.params import PARAMETER_SETS, SetId, parameter_set
 from mpc.schemes.base import Floods, MultipliesPlain
 from mpc.schemes.rlwe import public, secret
+from mpc.schemes.rlwe.addition import _Scratch
 from mpc.schemes.rlwe.blocks import Execution
+from mpc.schemes.rlwe.kernels import pipeline
 from mpc.schemes.rlwe.noise import bounds
 from mpc.schemes.rlwe.ring import Arithmetic, ring
 from mpc.schemes.rlwe.warm import warm_up
@@ -65,7 +67,7 @@ def test_public_and_seeded_ciphertexts_mix_in_one_batch(pair):
 
 @pytest.mark.parametrize("threads", [2, 3, 16])
 def test_threads_change_no_bit(pair, threads):
-    message = rows(30)
+    message = rows(72)
     outcomes = []
     for execution in (Execution(threads=1), Execution(threads=threads)):
         entropy = FixedEntropy(b"threads")
@@ -180,6 +182,38 @@ def test_a_bad_residue_late_in_a_contribution_is_rolled_back(pair):
     total.add(batch)
     clean.add(batch)
     assert total.finish() == clean.finish()
+
+
+def test_a_seed_that_gives_too_few_residues_is_rolled_back(pair, monkeypatch):
+    """Such a seed cannot be found by trying, so the expansion of the third one is made to fail."""
+    batch = secret.symmetric_encryptor(key(pair)).encrypt(rows(5))
+    total, clean = public.adder(SMALL).start(5), public.adder(SMALL).start(5)
+    for one in (total, clean):
+        one.add(batch)
+    expand, third = _Scratch.expand, parse(batch[2], wire_format(SMALL)).index
+    with monkeypatch.context() as patch:
+        patch.setattr(_Scratch, "expand", lambda self, one: one.index != third and expand(self, one))
+        with pytest.raises(WireError, match="too few"):
+            total.add(batch)
+
+    assert total.finish() == clean.finish()
+
+
+def test_an_encryptor_takes_another_seed_when_one_gives_too_few(pair, monkeypatch):
+    calls = []
+
+    def refuse_first(words, scale, out):
+        calls.append(1)
+        return len(calls) > 1 and original(words, scale, out)
+
+    original = pipeline().expand_block
+    encryptor = secret.symmetric_encryptor(key(pair), execution=Execution(threads=1))
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline(), "expand_block", refuse_first)
+        batch = encryptor.encrypt(rows(3))
+
+    assert len(calls) == 2
+    assert np.array_equal(secret.decryptor(key(pair)).decrypt(batch), rows(3))
 
 
 def test_lazy_sums_are_reduced_before_they_overflow():

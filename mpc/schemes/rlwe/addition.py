@@ -1,21 +1,23 @@
 """Sums of ciphertexts under a key that the adder cannot open."""
 
 from collections.abc import Sequence
+from enum import Enum, auto
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mpc.errors import ParameterError, WireError
 from mpc.params.base import ParameterSet
 from mpc.schemes.rlwe.blocks import DEFAULT, Execution, expand_seeds, for_blocks
 from mpc.schemes.rlwe.kernels import pipeline
 from mpc.schemes.rlwe.noise import bounds, lattice_of
-from mpc.schemes.rlwe.ring import LANES, Ring
+from mpc.schemes.rlwe.ring import Ring
 from mpc.schemes.rlwe.wire import Ciphertext, Kind, encode, parse_batch, wire_format
 
 __all__ = ["LazySum", "SumAdder"]
 
-Words = NDArray[np.uint64]
+_LEAST_ROWS: Final = 64
+"""Fewer rows than this are not worth a thread."""
 
 
 class SumAdder:
@@ -34,6 +36,30 @@ class SumAdder:
     def start(self, count: int) -> "LazySum":
         """Begin a sum of vectors of `count` ciphertexts."""
         return LazySum(self._execution.ring(self._parameters), self._execution, count)
+
+
+class _Outcome(Enum):
+    """What became of one ciphertext of a contribution."""
+
+    UNTOUCHED = auto()
+    ADDED = auto()
+    BAD = auto()
+    """Added, with residues that are none."""
+
+
+class _Scratch:
+    """Room for the uniform half of one seeded ciphertext."""
+
+    def __init__(self, constants: Ring) -> None:
+        self._scale = constants.scale
+        span = constants.primes * wire_format(constants.parameters).region_words
+        self._words = np.empty((1, span), dtype=np.uint64)
+        self.residues = np.empty((constants.primes, constants.degree), dtype=np.uint64)
+
+    def expand(self, one: Ciphertext) -> bool:
+        """Draw the half into `residues`; False if the seed gives too few."""
+        expand_seeds([(one.seed, one.index)], self._words)
+        return bool(pipeline().expand_row(self._words[0], self._scale, self.residues))
 
 
 class LazySum:
@@ -66,45 +92,49 @@ class LazySum:
         noise = [a + one.noise for a, one in zip(self._noise, batch, strict=True)]
         if any(n > limit for n in noise):
             raise WireError("more ciphertexts than the parameter set can add")
-        uniform = self._expand([one for one in batch if one.kind is Kind.SEEDED])
         if self._lazy >= self._MOST_LAZY:
             self._reduce()
-        self._accumulate(batch, uniform)
+        self._accumulate(batch)
         self._noise = noise
         self._lazy += 1
         self._added = True
         if any(one.kind is Kind.RESULT for one in batch):
             self._kind = Kind.RESULT
 
-    def _accumulate(self, batch: list[Ciphertext], uniform: Words) -> None:
-        k, kernels = self._ring.primes, pipeline()
-        parts = [k if one.kind is Kind.SEEDED else 2 * k for one in batch]
-        good = [True] * len(batch)
+    def _accumulate(self, batch: list[Ciphertext]) -> None:
+        """Add all or nothing: residues are only known to be good when they have been unpacked, so adding is undone."""
+        outcomes = [_Outcome.UNTOUCHED] * len(batch)
 
         def work(rows: range) -> None:
+            scratch = _Scratch(self._ring)
             for row in rows:
-                good[row] = kernels.accumulate_row(batch[row].packed, self._ring.scale, self._sums[row, : parts[row]])
+                outcomes[row] = self._add_row(row, batch[row], scratch)
 
-        for_blocks(len(batch), self._execution, work)
-        if not all(good):
-            for row, one in enumerate(batch):
-                kernels.retract_row(one.packed, self._sums[row, : parts[row]])
-            raise WireError("a residue of a ciphertext is not below its modulus")
-        seeded = [row for row, one in enumerate(batch) if one.kind is Kind.SEEDED]
-        for row, residues in zip(seeded, uniform, strict=True):
-            self._sums[row, k:] += residues
+        for_blocks(len(batch), self._execution, work, least=_LEAST_ROWS)
+        if all(outcome is _Outcome.ADDED for outcome in outcomes):
+            return
+        scratch = _Scratch(self._ring)
+        for row, one in enumerate(batch):
+            if outcomes[row] is not _Outcome.UNTOUCHED:
+                self._retract_row(row, one, scratch)
+        raise WireError("a residue of a ciphertext is not below its modulus, or a seed gives too few")
 
-    def _expand(self, seeded: list[Ciphertext]) -> Words:
-        constants = self._ring
-        words = np.empty((LANES, constants.primes * wire_format(constants.parameters).region_words), dtype=np.uint64)
-        residues = np.empty((len(seeded), constants.primes, constants.degree), dtype=np.uint64)
-        for start in range(0, len(seeded), LANES):
-            some = seeded[start : start + LANES]
-            expand_seeds([(one.seed, one.index) for one in some], words[: len(some)])
-            for row in range(len(some)):
-                if not pipeline().expand_row(words[row], constants.scale, residues[start + row]):
-                    raise WireError("a seed gives too few residues")
-        return residues
+    def _add_row(self, row: int, one: Ciphertext, scratch: "_Scratch") -> "_Outcome":
+        k, scale, sums = self._ring.primes, self._ring.scale, self._sums[row]
+        if one.kind is Kind.SEEDED:
+            if not scratch.expand(one):
+                return _Outcome.UNTOUCHED
+            sums[k:] += scratch.residues
+            sums = sums[:k]
+        return _Outcome.ADDED if pipeline().accumulate_row(one.packed, scale, sums) else _Outcome.BAD
+
+    def _retract_row(self, row: int, one: Ciphertext, scratch: "_Scratch") -> None:
+        k, sums = self._ring.primes, self._sums[row]
+        if one.kind is Kind.SEEDED:
+            scratch.expand(one)
+            sums[k:] -= scratch.residues
+            sums = sums[:k]
+        pipeline().retract_row(one.packed, sums)
 
     def _reduce(self, out: list[bytes] | None = None) -> None:
         """Bring the sums below their moduli, and write them to `out` as ciphertexts."""
@@ -117,7 +147,7 @@ class LazySum:
                 if out is not None:
                     out[row] = encode(constants.parameters, self._kind, packed, noise=self._noise[row])
 
-        for_blocks(len(self._noise), self._execution, work)
+        for_blocks(len(self._noise), self._execution, work, least=_LEAST_ROWS)
         self._lazy = 1
 
     def finish(self) -> list[bytes]:

@@ -74,12 +74,14 @@ class Execution:
 DEFAULT: Final = Execution()
 
 
-def for_blocks(count: int, execution: Execution, work: Callable[[range], None]) -> None:
+def for_blocks(count: int, execution: Execution, work: Callable[[range], None], *, least: int = 2) -> None:
     """Run `work` on contiguous ranges of `count` blocks, one a thread; the kernels run without the interpreter's lock.
+
+    A thread gets `least` blocks or more.
 
     Whatever a thread raises is raised here.
     """
-    workers = min(execution.workers(), count)
+    workers = min(execution.workers(), count // least)
     if workers <= 1:
         if count:
             work(range(count))

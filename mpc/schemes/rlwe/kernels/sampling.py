@@ -84,15 +84,23 @@ def uniform(words: Words, q: np.uint64, out: Words) -> bool:
 
     The words are public: this one may branch.
     """
-    have = 0
-    for i in range(words.size):
-        value = words[i] & _50_BITS
+    have = place = 0
+    while have < out.size and place < words.size:
+        if have + 8 <= out.size and place + 8 <= words.size:
+            largest = np.uint64(0)
+            for x in range(8):
+                value = words[place + x] & _50_BITS
+                out[have + x] = value
+                largest = max(largest, value)
+            if largest < q:
+                have, place = have + 8, place + 8
+                continue
+        value = words[place] & _50_BITS
+        place += 1
         if value < q:
             out[have] = value
             have += 1
-            if have == out.size:
-                return True
-    return False
+    return have == out.size
 
 
 @inlined
