@@ -8,8 +8,8 @@ Every party inserts each of its distinct keys once; the tables are added by the 
 peels it. Nothing is reduced before the addition. If the parties reduced their cells modulo anything, the opened integer
 would also count how often each of them wrapped, which depends on who holds which keys.
 
-Hashing is multilinear modulo 2^64 with coefficients from a keyed stream (strongly universal in its high 32 bits; Lemire
-and Kaser, "Strongly universal string hashing is fast", 2014, section 3).
+Hashing is multilinear modulo 2^64 with coefficients from a keyed stream (Lemire and Kaser, "Strongly universal string
+hashing is fast", 2014, section 3), then mixed: a linear checksum would take the mean of several keys for a key.
 
 Reveals: to the openers, the union of the keys and for each the number of holders, and nothing else of the parties'
 keys as long as the total alone is opened: the total is a function of exactly that multiset.
@@ -176,8 +176,7 @@ class LookupTable:
         key = hashlib.sha256(b"sealroom/v1/lookup-table" + self.seed).digest()
         coefficients = Keystream(key).words(0, (hashes + 1) * (self.words + 1)).reshape(hashes + 1, self.words + 1)
         plain = words.astype(np.uint64)
-        mixed = plain @ coefficients[:, 1:].T + coefficients[:, 0]  # modulo 2^64
-        high = mixed >> np.uint64(32)
+        high = _mixed(plain @ coefficients[:, 1:].T + coefficients[:, 0]) >> np.uint64(32)  # modulo 2^64
         places = (high[:, :hashes] * size) >> np.uint64(32)
         base = np.arange(hashes, dtype=np.int64) * np.int64(size)
         return places.astype(np.int64) + base, (high[:, hashes] >> np.uint64(32 - _CHECK_BITS)).astype(np.int64)
@@ -196,6 +195,13 @@ class LookupTable:
         """The inverse of `_words`."""
         raw = np.ascontiguousarray(words.astype(">u4")).view(np.uint8).reshape(len(words), 4 * self.words)
         return [row.tobytes() for row in raw[:, 4 * self.words - self.key_bytes :]]
+
+
+def _mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """A bijection of 64-bit words without linear structure (the finaliser of splitmix64)."""
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))
 
 
 @dataclass(slots=True)
