@@ -142,7 +142,7 @@ def _iteration(
     spread = Encoding(scale_bits=spec.scale_bits, range=range_for(2.02 * reach + 1.0))
     arrays: dict[str, NDArray[Any]] = {"counts": count}
     arrays["inertia"] = spread.encode(np.array([distance]), statistic="inertia")
-    bounds = {"counts": prepared.rows, "inertia": spread.bound}
+    bounds = {"counts": int(range_for(float(prepared.rows))), "inertia": spread.bound}
     opened = yield Sum.of(f"kmeans/{number}/counts", arrays, bounds, context=prepared.context())
     assert opened is not None
     counts = opened["counts"].astype(np.int64)

@@ -107,7 +107,7 @@ class LocalRows:
     """Rows with a NULL in a column that is used."""
 
     numbers: dict[str, NDArray[np.float64]]
-    codes: dict[str, NDArray[np.int32]]
+    codes: dict[str, NDArray[Any]]
     levels: dict[str, NDArray[Any]]
     """This party's own levels by code."""
 
@@ -215,10 +215,15 @@ def load_rows(
         count=sum(len(t) for t in targets),
         left_out=left_out,
         numbers={f.column: joined[f.column].astype(np.float64) for f in kinds if isinstance(f, Numeric)},
-        codes={name: joined[name].astype(np.int32) for name in codes},
+        codes={name: joined[name].astype(_narrowest(len(table))) for name, table in codes.items()},
         levels={name: table.values() for name, table in codes.items()},
         target=np.concatenate(targets) if target else None,
     )
+
+
+def _narrowest(levels: int) -> type[np.integer[Any]]:
+    """The smallest type that numbers so many levels: a party's rows are held in memory by these."""
+    return np.uint8 if levels <= 1 << 8 else np.uint16 if levels <= 1 << 16 else np.int32
 
 
 def check_levels(feature: Category, local: LocalRows) -> None:

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from mpc.fixedpoint import range_for
 from mpc.learn.admission import Admission, admit
 from mpc.learn.data import Rows
 from mpc.learn.interactions import Ratings, load
@@ -142,8 +143,9 @@ def fit_ease(
     width = len(admission.items)
     train = local.train.renumbered(local.numbered(admission.items), width)
     blocks = item_blocks(width, spec.block_values)
-    # A pair has at most as many users as either item, so the largest opened support bounds every cell.
-    bound = int(admission.users.max())
+    # A pair has at most as many users as either item, so the largest opened support bounds every cell. Headers are seen
+    # by the coordinator: it learns the power of two above.
+    bound = int(range_for(float(admission.users.max())))
     done = 0
     for number, (first, last) in enumerate(blocks):
         length = sum(width - i for i in range(first, last))

@@ -119,9 +119,12 @@ def disclosures(spec: Spec, parties: int) -> tuple[str, ...]:
         case GradientFactorization():
             out.append("in every round, the summed gradient of every admitted item")
         case LogisticRegression() | PoissonRegression():
-            out.append("in every round, the weighted cross products of all columns, the gradient and the loss")
+            out.append(
+                "in every round, the weighted cross products of all columns (pairs of levels with a single row "
+                "included), the gradient and the loss"
+            )
         case LinearRegression() | Pca():
-            out.append("the cross products of all columns (and the target)")
+            out.append("the cross products of all columns and the target (pairs of levels with a single row included)")
         case KMeans():
             out.append("in every iteration, the size of every cluster and the column sums of the large ones")
         case FederatedAverage():

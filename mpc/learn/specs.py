@@ -99,6 +99,8 @@ def complete(spec: Spec, table: Table) -> Spec:
         target = _column(table, spec.target)
         if target.minimum is not None and target.maximum is not None:
             changes |= {"target_minimum": float(target.minimum), "target_maximum": float(target.maximum)}
+    if isinstance(spec, PoissonRegression) and (most := _column(table, spec.target).maximum) is not None:
+        changes["target_maximum"] = float(min(max(1, most), 10**12))
     completed: Spec = msgspec.structs.replace(spec, **changes)
     return completed
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mpc.learn import Als, ArrayRows, Ease, ImplicitAls, LogisticRegression, Numeric, program
+from mpc.learn import Als, ArrayRows, Ease, ImplicitAls, KMeans, LinearRegression, LogisticRegression, Numeric, program
 from mpc.learn.splits import shard
 from mpc.primitives import Checkpoint, Progress, Sum, ideal_totals
 from tests.unit.learn.learn_rooms import patients, shops
@@ -38,6 +38,24 @@ def opened(spec, columns, key, salt):
             view.append(("checkpoint", asked[0].state))
         else:
             assert isinstance(asked[0], Progress)
+
+
+@pytest.mark.parametrize(
+    ("spec", "columns", "key"),
+    [
+        (Ease("r", "user", "item", 10.0, 2, items=CATALOGUE, minimum_parties=1), SHOPS, "user"),
+        (ImplicitAls("r", "user", "item", 4, **FACTORS), SHOPS, "user"),
+        (KMeans("t", ("age", "visits"), 3), PATIENTS, "patient"),
+        (LogisticRegression("t", "back", ("age", "visits")), PATIENTS, "patient"),
+        (LinearRegression("t", "cost", ("age", "visits")), PATIENTS, "patient"),
+    ],
+    ids=["ease", "ials", "k-means", "logistic", "linear"],
+)
+def test_bounds_in_headers_tell_the_coordinator_no_opened_total(spec, columns, key):
+    headers = [what for what, _ in opened(spec, columns, key, 0) if what != "checkpoint"]
+
+    for header in headers[1:]:
+        assert all(s.bound & (s.bound - 1) == 0 for s in header.segments if s.name not in {"rows", "holders"})
 
 
 def test_ease_opens_exactly_the_same_whatever_the_division():

@@ -121,6 +121,14 @@ def test_the_dictionary_completes_features():
     assert (stars.minimum, stars.maximum) == (1.0, 5.0)
 
 
+def test_the_dictionary_completes_targets():
+    linear = complete(LinearRegression("ratings", "age", ("stars",)), table())
+    counts = complete(PoissonRegression("ratings", "age", ("stars",)), table())
+
+    assert (linear.target_minimum, linear.target_maximum) == (0.0, 120.0)
+    assert counts.target_maximum == 120.0
+
+
 @pytest.mark.parametrize(
     ("spec", "changes"),
     [
