@@ -19,10 +19,12 @@ class VectorKeystream:
         key: 32 bytes, used for this stream alone.
     """
 
-    __slots__ = ("_kernels", "_portable", "_words")
+    __slots__ = ("_kernels", "_key", "_words")
 
     def __init__(self, key: bytes) -> None:
-        self._portable = Keystream(key)
+        if len(key) != 32:
+            raise ParameterError("a keystream's key has 32 bytes")
+        self._key = key
         self._words = np.frombuffer(key, dtype=np.uint64).copy()
         self._kernels: Any = pipeline()
 
@@ -39,4 +41,4 @@ class VectorKeystream:
         if self._kernels.host_has_vaes():
             self._kernels.fill_keystream(self._words, start, out.reshape(-1))
         else:
-            self._portable.fill(start, out)
+            Keystream(self._key).fill(start, out)
