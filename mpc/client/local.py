@@ -174,7 +174,7 @@ class LocalRoom:
         kind = "coordinator" if name == COORDINATOR else "party"
         folder = self.folder / name
         command = [sys.executable, "-m", f"servers.{kind}", "--config", str(folder / f"{kind}.toml")]
-        environment = {**os.environ, "SEALROOM_PARENT": str(os.getpid()), "SEALROOM_LOG_FORMAT": "text"}
+        environment = {"SEALROOM_LOG_FORMAT": "text", **os.environ, "SEALROOM_PARENT": str(os.getpid())}
         with (folder / "node.log").open("ab") as log:
             self._processes[name] = subprocess.Popen(
                 [*command, "--log-level", self._log_level],
