@@ -71,7 +71,8 @@ def query_size(plan: ScorePlan, queries: int) -> int:
 
 def reply_size(plan: ScorePlan, queries: int) -> int:
     """Bytes of a reply message."""
-    return _LAYOUT.size + queries * sum(reply_bytes(plan.product, place) for place in plan.positions())
+    first, last = (reply_bytes(plan.product, plan.position(row)) for row in (0, plan.matrix_rows - 1))
+    return _LAYOUT.size + queries * ((plan.matrix_rows - 1) * first + last)
 
 
 def encode_query(plan: ScorePlan, query: Query) -> bytes:

@@ -152,11 +152,14 @@ class ScorePlan:
         per_coordinate = math.log2(2 * self.item_bound + 1)
         return math.ceil(self.spec.dimensions * per_coordinate / self.product.readable_bits)
 
-    def positions(self) -> list[Positions]:
-        """Where the scores stand in each ciphertext of a reply."""
+    def position(self, row: int) -> Positions:
+        """Where the scores stand in one ciphertext of a reply."""
         width, items = self.spec.dimensions_per_ciphertext, self.items_per_row
-        counts = [min(items, self.spec.rows - items * row) for row in range(self.matrix_rows)]
-        return [Positions(start=width - 1, step=width, count=count) for count in counts]
+        return Positions(start=width - 1, step=width, count=min(items, self.spec.rows - items * row))
+
+    def positions(self) -> list[Positions]:
+        """Where the scores stand in every ciphertext of a reply."""
+        return [self.position(row) for row in range(self.matrix_rows)]
 
 
 def finest_spec(
