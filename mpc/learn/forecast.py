@@ -33,6 +33,9 @@ class SumForecast:
     values: int
     """Values of one round, at most."""
 
+    bits: int
+    """Bits of the largest value of a party, from the declared numbers of users or rows; usually fewer are used."""
+
 
 def forecast(spec: Spec, *, items: int | None = None, entries: int = 1 << 20) -> tuple[SumForecast, ...]:
     """The sums of a training, at most (discoveries apart).
@@ -49,28 +52,32 @@ def forecast(spec: Spec, *, items: int | None = None, entries: int = 1 << 20) ->
         case Ease() | Als() | ImplicitAls() | GradientFactorization():
             universe = len(spec.items) if spec.items is not None else spec.capacity
             count = universe if items is None else items
-            support = SumForecast("support", 1, universe * (1 + (spec.minimum_parties > 1)) + 2)
+            length = universe * (1 + (spec.minimum_parties > 1)) + 2
+            support = SumForecast("support", 1, length, _bits(spec.users_at_most))
             return (support, _item_sums(spec, count, entries))
         case FederatedAverage():
             size = sum(math.prod(a.shape) for a in spec.arrays)
-            return (SumForecast("weighted arrays", spec.rounds, size + 1),)
+            largest = max(a.magnitude for a in spec.arrays) * spec.weight_at_most
+            return (SumForecast("weighted arrays", spec.rounds, size + 1, spec.scale_bits + _bits(largest)),)
         case _:
             width = _width(spec)
-            moments = SumForecast("counts and moments", 2, 2 * width + 4)
+            moments = SumForecast("counts and moments", 2, 2 * width + 4, 120)
             return (moments, _row_sums(spec, width))
 
 
 def _item_sums(spec: Ease | Als | ImplicitAls | GradientFactorization, items: int, entries: int) -> SumForecast:
     if isinstance(spec, Ease):
-        return SumForecast("co-occurrences", 1, triangle_length(items))
+        return SumForecast("co-occurrences", 1, triangle_length(items), _bits(spec.users_at_most))
+    # Supports are totals over parties, of which one party's users are the declared part; two bits are for the others.
+    bits = spec.scale_bits + _bits(4.0 * spec.magnitude * spec.users_at_most)
     if isinstance(spec, GradientFactorization):
-        return SumForecast("item gradients", spec.iterations, items * spec.dimension + 1)
+        return SumForecast("item gradients", spec.iterations, items * spec.dimension + 1, bits)
     width = spec.dimension + isinstance(spec, Als)
     schedule = choose(spec, width, items=items, entries=entries)
     block = len(schedule.blocks[0])
     each = block + (triangle_length(block) if schedule.solver != "gradient" else 0)
     shared = triangle_length(width) if isinstance(spec, ImplicitAls) else 0
-    return SumForecast(f"item statistics ({schedule.solver})", schedule.rounds, items * each + shared + 1)
+    return SumForecast(f"item statistics ({schedule.solver})", schedule.rounds, items * each + shared + 1, bits)
 
 
 def _width(spec: Tabular) -> int:
@@ -85,15 +92,22 @@ def _width(spec: Tabular) -> int:
     return width
 
 
-def _row_sums(spec: Spec, width: int) -> SumForecast:
+def _row_sums(spec: Tabular, width: int) -> SumForecast:
+    bits = spec.scale_bits + _bits(4.0 * spec.rows_at_most)
     match spec:
         case LogisticRegression() | PoissonRegression():
             extra = width if isinstance(spec, LogisticRegression) and spec.bias_reduction else 0
-            return SumForecast("Hessian, gradient, loss", spec.rounds, triangle_length(width) + width + 1 + extra)
+            values = triangle_length(width) + width + 1 + extra
+            return SumForecast("Hessian, gradient, loss", spec.rounds, values, bits)
         case KMeans():
-            return SumForecast("cluster counts and sums", spec.iterations, spec.clusters * width + 1)
+            return SumForecast("cluster counts and sums", spec.iterations, spec.clusters * width + 1, bits)
         case _:
-            return SumForecast("cross products", 1, triangle_length(width + isinstance(spec, LinearRegression)))
+            values = triangle_length(width + isinstance(spec, LinearRegression))
+            return SumForecast("cross products", 1, values, bits)
+
+
+def _bits(largest: float) -> int:
+    return math.ceil(math.log2(largest + 1.0))
 
 
 def disclosures(spec: Spec, parties: int) -> tuple[str, ...]:

@@ -83,15 +83,16 @@ def _groups(table: Ratings, first: int, last: int, width: int) -> Iterator[_Grou
     counts = table.counts[first:last]
     order = np.argsort(counts, kind="stable")
     order = order[counts[order] > 0]
+    lengths = counts[order]
     start = 0
     while start < len(order):
-        shortest = int(counts[order[start]])
+        shortest = int(lengths[start])
         # Lengths within one eighth (and at least 4) of each other share a block: at most so much of it is padding.
         longest = shortest + max(4, shortest // 8)
         room = max(1, _VALUES_AT_ONCE // (longest * width))
-        stop = min(start + room, int(np.searchsorted(counts[order], longest, side="right")))
+        stop = min(start + room, int(np.searchsorted(lengths, longest, side="right")))
         rows = order[start:stop] + first
-        length = int(counts[order[stop - 1]])
+        length = int(lengths[stop - 1])
         steps = np.arange(length)
         present = steps[None, :] < table.counts[rows][:, None]
         entries = np.where(present, table.offsets[rows][:, None] + steps[None, :], 0)

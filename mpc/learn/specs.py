@@ -113,7 +113,8 @@ def _complete_recommender(spec: Ease | Als | ImplicitAls | GradientFactorization
             reason="a recommender needs users whose rows are all at one party",
             instead="declare the user column in local_keys",
         )
-    changes: dict[str, Any] = {}
+    # A party has at most as many users as rows.
+    changes: dict[str, Any] = {"users_at_most": min(spec.users_at_most, table.rows_at_most)}
     item = _column(table, spec.item)
     if spec.items is None and item.domain is not None:
         changes["items"] = item.domain

@@ -126,6 +126,8 @@ def test_the_forecast_bounds_what_is_opened(spec):
     assert lengths[0] <= support.values
     assert len(lengths) == 1 + rounds.rounds
     assert max(lengths[1:]) <= rounds.values
+    widest = max(s.bound for x in steps[0] if isinstance(x, Sum) for s in x.header.segments[:2])
+    assert widest.bit_length() - 1 <= max(support.bits, rounds.bits)
 
 
 def test_the_forecast_of_a_regression_is_its_width():

@@ -108,6 +108,7 @@ def test_the_dictionary_completes_a_recommender():
     declared = complete(Als("ratings", "user", "shelf", rating="stars"), table())
 
     assert (discovered.items, discovered.capacity) == (None, 128)
+    assert complete(Ease("ratings", "user", "item"), table(rows_at_most=500)).users_at_most == 500
     assert (declared.items, declared.rating_range) == (("low", "top"), (0.0, 5.0))
 
 
