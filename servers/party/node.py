@@ -26,8 +26,7 @@ from mpc.errors import (
 from mpc.keys.identity import IdentityKey, verify_signed
 from mpc.keys.manifest import Manifest
 from mpc.keys.public import public_key_digest
-from mpc.keys.secret import MaskKey, SealingKey, seal
-from mpc.keys.statements import Signed, statement_digest
+from mpc.keys.secret import MaskKey, SealingKey
 from mpc.parties import PartyId
 from mpc.policy import Policy
 from mpc.primitives import Recipient, SumHeader
@@ -38,7 +37,6 @@ from mpc.sum.messages import Commitment
 from mpc.wire import messages as m
 from mpc.wire.job import JobRequest, analyst_of, request_digest
 from mpc.wire.limits import CHUNK_BYTES
-from mpc.wire.notes import SealedNote, note_context
 from servers.party import group_keys
 from servers.party.checkpoints import Checkpoints
 from servers.party.config import PartyConfig
@@ -46,7 +44,8 @@ from servers.party.frames import Operation
 from servers.party.job import PartyJob
 from servers.party.judgement import judge_request
 from servers.party.pool import Worker, WorkerPool
-from servers.party.session import Asked, Note, RoundKeys, Task
+from servers.party.session import Asked, RoundKeys, Task
+from servers.party.statements import check_commitments, chunks, required, seal_note
 from servers.party.store import PartyStore
 
 __all__ = ["PartyNode"]
@@ -110,7 +109,7 @@ class PartyNode:
         """
         if self._draining:
             raise PartyUnavailable("", party=self.name, reason="it is stopping, and takes no new jobs")
-        signed = _required(message.request)
+        signed = required(message.request)
         request = verify_signed(signed, JobRequest, analyst_of(self._manifest, signed.signer))
         participants = request.check(self._manifest, now=self._clock.now())
         if self.name not in participants:
@@ -183,7 +182,7 @@ class PartyNode:
         async with job.lock:
             if job.peers:
                 raise ProtocolError("", reason="the job has begun")
-            job.peers = self._check_commitments(job, message.commitments)
+            job.peers = check_commitments(job, self._manifest, message.commitments)
             resume = min(c.checkpoint for c in job.peers.values())
             job.worker = worker = await self._pool.acquire()
             try:
@@ -199,27 +198,6 @@ class PartyNode:
         """Refuse to go on with a job that was cancelled while it waited for a worker (`JobCancelled`)."""
         if self._jobs.get(job.request.job) is not job:
             raise JobCancelled("", job=job.request.job)
-
-    def _check_commitments(self, job: PartyJob, commitments: tuple[Signed, ...]) -> dict[PartyId, Commitment]:
-        found: dict[PartyId, Commitment] = {}
-        for signed in commitments:
-            member = self._manifest.member(signed.signer)
-            if member is None:
-                raise ProtocolError("a stranger's commitment")
-            commitment = verify_signed(signed, Commitment, member.public_key)
-            own = msgspec.structs.replace(
-                job.commitment,
-                party=commitment.party,
-                mask_key=commitment.mask_key,
-                sealing_key=commitment.sealing_key,
-                checkpoint=commitment.checkpoint,
-            )
-            if commitment != own or commitment.party != signed.signer or commitment.party in found:
-                raise ProtocolError("a commitment is for something else", party=signed.signer)
-            found[PartyId(commitment.party)] = commitment
-        if tuple(sorted(found)) != job.request.participants or found[self.name] != job.commitment:
-            raise ProtocolError("the commitments are not those of the participants")
-        return found
 
     def _task(self, job: PartyJob, resume: int) -> Task:
         request = job.request
@@ -244,7 +222,7 @@ class PartyNode:
         job.asked = asked
         if not job.derives_keys:
             job.group_secret = b""
-        job.sealed = [self._seal(job, note) for note in asked.notes]
+        job.sealed = [seal_note(job, self._identity, note) for note in asked.notes]
         sealed_bytes = sum(len(box) for box in job.sealed)
         header = asked.header
         if asked.finished or header is None:
@@ -259,23 +237,6 @@ class PartyNode:
             symmetric=header.recipient is Recipient.GROUP and job.derives_keys,
             sealed_bytes=sealed_bytes,
         )
-
-    def _seal(self, job: PartyJob, note: Note) -> bytes:
-        """Sign a note and seal it to the analyst: the coordinator relays bytes of a known length and nothing else."""
-        job.notes += 1
-        statement = SealedNote(
-            room=job.request.room,
-            job=job.request.job,
-            attempt=job.request.attempt,
-            party=self.name,
-            index=job.notes,
-            round=job.round,
-            kind=note.kind,
-            body_digest=statement_digest("sealroom/v1/note-body", note.body),
-        )
-        plain = msgspec.msgpack.encode((self._identity.sign(statement, self.name), note.body))
-        box = seal(job.request.sealing_key, plain, context=note_context(job.request, self.name, job.notes))
-        return len(box).to_bytes(8, "little") + box
 
     async def collect(self, message: m.CollectRequest) -> AsyncIterator[m.SealedFrame]:
         """Send what was sealed to the analyst at the present round."""
@@ -313,7 +274,7 @@ class PartyNode:
             header = job.header(message.round)
             public, secret, info = job.recipient_key, b"", b""
             if header.recipient is Recipient.GROUP:
-                offer = _required(message.offer)
+                offer = required(message.offer)
                 digest = group_keys.take_offer(job, header, self._manifest, offer, message.public_key)
                 public, secret, info = message.public_key, job.group_secret, group_keys.round_info(job)
             else:
@@ -436,25 +397,3 @@ class PartyNode:
     def open_jobs(self) -> Mapping[str, int]:
         """Jobs with a worker, and their round."""
         return {job: state.round for job, state in self._jobs.items() if state.worker is not None}
-
-
-def _required(signed: Signed | None) -> Signed:
-    if signed is None:
-        raise WireError("a signed statement is missing")
-    return signed
-
-
-def chunks(ciphertexts: list[bytes]) -> list[tuple[bytes, ...]]:
-    """Cut a batch into frames of at most `CHUNK_BYTES` (or one ciphertext)."""
-    out: list[tuple[bytes, ...]] = []
-    current: list[bytes] = []
-    size = 0
-    for ciphertext in ciphertexts:
-        if current and size + len(ciphertext) > CHUNK_BYTES:
-            out.append(tuple(current))
-            current, size = [], 0
-        current.append(ciphertext)
-        size += len(ciphertext)
-    if current:
-        out.append(tuple(current))
-    return out
