@@ -34,7 +34,9 @@ def test_a_twin_of_half_the_work_has_half_the_time():
 
 
 def test_short_work_is_repeated_within_a_sample():
-    measured = measure(Work(run=lambda _: None, check=lambda _: None, twins={}, values=1), Effort(samples=2, budget_s=1))
+    measured = measure(
+        Work(run=lambda _: None, check=lambda _: None, twins={}, values=1), Effort(samples=2, budget_s=1)
+    )
 
     assert measured.timing.runs_per_sample > 1000
     assert measured.timing.median_s < 1e-5
@@ -170,7 +172,9 @@ def test_failures_and_absences_are_named_and_cost_nothing_else():
     def broken():
         raise ValueError("no good")
 
-    wrong = Work(run=lambda _: 0, check=lambda _: expect(condition=False, statement="the total is wrong"), twins={}, values=1)
+    wrong = Work(
+        run=lambda _: 0, check=lambda _: expect(condition=False, statement="the total is wrong"), twins={}, values=1
+    )
     good = Work(run=lambda _: 0, check=lambda _: None, twins={}, values=1)
     cases = [case("x/absent", absent), case("x/broken", broken), case("x/wrong", wrong), case("x/good", good)]
 
@@ -218,4 +222,3 @@ def test_what_could_not_be_made_is_not_tried_again():
             resources.get("room", make)
 
     assert len(tries) == 1
-

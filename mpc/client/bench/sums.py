@@ -182,7 +182,8 @@ def sum_cases(level: Level) -> Iterator[Case]:
             yield _case(name, length, _PARTIES)
     length, numbers = _SCALING[level]
     for parties in numbers:
-        yield _case(_SCALING_SET, length, parties)
+        if parties != _PARTIES or length not in _LENGTHS[level]:
+            yield _case(_SCALING_SET, length, parties)
     if level is not Level.SMOKE:
         for threads in sorted({1, 2, 4, 8, cores()} & set(range(1, cores() + 1))):
             yield _case(_SCALING_SET, max(_LENGTHS[level]), _PARTIES, threads=threads)

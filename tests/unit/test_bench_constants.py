@@ -1,0 +1,137 @@
+"""The file of cost constants: what writes it, what reads it, and what it changes."""
+
+import msgspec
+import pytest
+
+from mpc.client.bench import calibrating, sums
+from mpc.errors import ConfigurationError, ResourceExhausted
+from mpc.params import SchemeId
+from mpc.plan import choose_parameters
+from mpc.plan.constants import (
+    CostConstants,
+    SchemeConstants,
+    calibrated_model,
+    constants_path,
+    read_constants,
+    write_constants,
+)
+from mpc.plan.cost import DEFAULT_MODEL
+
+
+def constants(**schemes):
+    made = {n: SchemeConstants(encrypt_ns=a, add_ns=b, decrypt_ns=c, key_s=d) for n, (a, b, c, d) in schemes.items()}
+    return CostConstants(
+        machine="m", commit="c", measured_at="t", mask_ns=5.0, packing_ns=10.0, job_s=0.08, schemes=made
+    )
+
+
+def test_the_file_is_read_as_it_was_written(tmp_path):
+    path, given = tmp_path / "deep" / "costs.toml", constants(rlwe=(16.0, 5.0, 7.0, 0.002))
+
+    write_constants(path, given)
+
+    assert read_constants(path) == given
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "format = 1", "]", 'format = "sealroom-costs/1"', "\x00",
+        'format = "sealroom-costs/2"\nmachine=""\ncommit=""\nmeasured_at=""\nmask_ns=1.0\npacking_ns=1.0\njob_s=1.0\n[schemes]',
+        'format = "sealroom-costs/1"\nmachine=""\ncommit=""\nmeasured_at=""\nmask_ns=-1.0\npacking_ns=1.0\njob_s=1.0\n[schemes]',
+        'format = "sealroom-costs/1"\nmachine=""\ncommit=""\nmeasured_at=""\nmask_ns=inf\npacking_ns=1.0\njob_s=1.0\n[schemes]',
+        'format = "sealroom-costs/1"\nmachine=""\ncommit=""\nmeasured_at=""\nmask_ns=1.0\npacking_ns=1.0\njob_s=1.0\n[schemes.rot13]\nencrypt_ns=1.0\nadd_ns=1.0\ndecrypt_ns=1.0\nkey_s=1.0',
+    ],
+)  # fmt: skip
+def test_a_file_out_of_order_is_refused_by_name(tmp_path, text):
+    path = tmp_path / "costs.toml"
+    path.write_text(text)
+
+    with pytest.raises(ConfigurationError) as raised:
+        read_constants(path)
+
+    assert raised.value.fields["file"] == "costs.toml"
+
+
+def test_a_missing_file_means_the_reference_machine(tmp_path, monkeypatch):
+    monkeypatch.setenv("SEALROOM_COSTS", str(tmp_path / "none.toml"))
+
+    assert calibrated_model() == DEFAULT_MODEL
+    assert calibrated_model(megabits_per_s=20).megabits_per_s == 20
+
+
+def test_the_place_follows_the_environment(tmp_path, monkeypatch):
+    monkeypatch.delenv("SEALROOM_COSTS", raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    assert constants_path() == tmp_path / "sealroom" / "costs.toml"
+
+    monkeypatch.delenv("XDG_CONFIG_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert constants_path() == tmp_path / ".config" / "sealroom" / "costs.toml"
+
+
+def test_measured_schemes_replace_the_reference_and_others_stay(tmp_path, monkeypatch):
+    path = tmp_path / "costs.toml"
+    write_constants(path, constants(rlwe=(1.0, 2.0, 3.0, 4.0)))
+    monkeypatch.setenv("SEALROOM_COSTS", str(path))
+
+    model = calibrated_model(round_trip_s=0.04)
+
+    assert model.schemes[SchemeId.RLWE].encrypt_ns == 1.0
+    assert model.schemes[SchemeId.BFV] == DEFAULT_MODEL.schemes[SchemeId.BFV]
+    assert model.round_trips * model.round_trip_s == pytest.approx(8 * 0.04 + 0.08)
+
+
+def test_choices_follow_the_constants_and_the_bandwidth():
+    segments = sums.requests_of(sums.vectors(3, 20))[0].header.segments
+    fast = constants(paillier=(100.0, 10.0, 100.0, 0.0))
+
+    def chosen(model):
+        return choose_parameters(segments, 3, model=model).parameters.scheme
+
+    assert chosen(DEFAULT_MODEL) is SchemeId.RLWE
+    assert chosen(fast.model()) is SchemeId.PAILLIER
+    slow_line = msgspec.structs.replace(fast, schemes={}).model(megabits_per_s=0.01)
+    assert chosen(slow_line) is SchemeId.PAILLIER
+
+
+def test_a_line_through_two_medians():
+    line = calibrating._Line.through((1000, 0.003), (3000, 0.007))
+
+    assert line.slot_ns == pytest.approx(2000)
+    assert line.fixed_s == pytest.approx(0.001)
+    assert calibrating._Line.through((1, 0.5), (2, 0.4)).slot_ns == 0.0
+
+
+def test_calibration_measures_constants_of_this_machine(monkeypatch):
+    kept = (SchemeId.CLEAR, SchemeId.RLWE, SchemeId.BFV)
+    small = {scheme: (calibrating._SETS[scheme][0], 4, 16) for scheme in kept}
+    monkeypatch.setattr(calibrating, "_SETS", small)
+    monkeypatch.setattr(calibrating, "_SAMPLES", 3)
+
+    found = calibrating.calibrate(with_room=False)
+
+    found.check()
+    assert set(found.schemes) == {"clear", "rlwe", "bfv"}
+    assert found.schemes["bfv"].encrypt_ns > found.schemes["rlwe"].encrypt_ns > 0
+    assert found.schemes["bfv"].decrypt_ns > found.schemes["rlwe"].decrypt_ns
+
+
+def test_a_busy_machine_is_not_calibrated(monkeypatch):
+    class Busy:
+        def read(self):
+            return None
+
+        def beside(self, *_):
+            return 3.0
+
+        def judge(self, drifts):
+            assert drifts
+            raise ResourceExhausted("busy")
+
+    monkeypatch.setattr(calibrating, "_SETS", {SchemeId.CLEAR: ("insecure-clear-4096-t62", 1, 2)})
+    monkeypatch.setattr(calibrating, "_SAMPLES", 1)
+
+    with pytest.raises(ResourceExhausted):
+        calibrating.calibrate(drift=Busy(), with_room=False)
