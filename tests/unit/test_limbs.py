@@ -97,7 +97,7 @@ def test_a_writer_gives_back_every_slot_in_order(slots, row, data):
     writer, out = LimbWriter(row), []
     position = 0
     while position < len(slots):
-        size = data.draw(st.integers(0, 9))
+        size = data.draw(st.integers(1, 9))
         writer.push(np.array(slots[position : position + size], dtype=np.uint64))
         position += size
         out += writer.rows(data.draw(st.integers(0, 3))).reshape(-1).tolist()

@@ -21,40 +21,14 @@ from mpc.keys.statements import (
     statement_digest,
 )
 from mpc.sum.messages import Commitment, KeyOffer, Receipt
-from mpc.wire.job import JobKind, JobRequest
+from mpc.wire.job import JobRequest
 from mpc.wire.notes import SealedNote
+from tests.wire.strategies import structs
 
 KEY = IdentityKey(b"k" * 32)
 
-names = st.text("abcdefghij-0123456789", max_size=40)
-digests = st.binary(min_size=32, max_size=32)
-small = st.integers(0, 1 << 40)
-
-STRATEGIES = {
-    Endorsement: st.builds(Endorsement, room=names, member=names),
-    Commitment: st.builds(
-        Commitment, room=names, job=names, attempt=small, party=names, request_digest=digests,
-        participants=st.lists(names, max_size=5).map(tuple), mask_key=digests, sealing_key=digests, checkpoint=small,
-    ),
-    KeyOffer: st.builds(
-        KeyOffer, room=names, job=names, attempt=small, round=small, maker=names, parameter_set=names,
-        public_key_digest=digests, boxes=st.lists(st.tuples(names, st.binary(max_size=40)), max_size=4).map(tuple),
-    ),
-    Receipt: st.builds(
-        Receipt, room=names, job=names, attempt=small, round=small, party=names, request_digest=digests,
-        ciphertexts=small, list_digest=digests,
-    ),
-    JobRequest: st.builds(
-        JobRequest, room=names, job=names, attempt=small, kind=st.sampled_from(JobKind), body=st.text(max_size=80),
-        plan_digest=digests, participants=st.lists(names, max_size=4).map(tuple), parameter_set=names,
-        recipient_key_digest=digests, sealing_key=digests, issued_at=small, expires_at=small,
-        options=st.lists(st.tuples(names, names), max_size=3).map(tuple),
-    ),
-    SealedNote: st.builds(
-        SealedNote, room=names, job=names, attempt=small, party=names, index=small, round=small, kind=names,
-        body_digest=digests,
-    ),
-}  # fmt: skip
+KINDS = (Commitment, Endorsement, JobRequest, KeyOffer, Receipt, SealedNote)
+STRATEGIES = {kind: structs(kind) for kind in KINDS}
 
 statements = st.one_of(*STRATEGIES.values())
 
