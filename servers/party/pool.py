@@ -194,8 +194,9 @@ class WorkerPool:
 
     @property
     def able(self) -> bool:
-        """Whether a job that comes now would find a worker: one stands by, or all that may be are at work."""
-        return any(w.alive for w in self._idle) or len(self._busy) >= self._most
+        """Whether workers can be had: one stands by, is at work, or is being started."""
+        starting = self._starting is not None and not self._starting.done()
+        return starting or any(w.alive for w in (*self._idle, *self._busy))
 
     async def ready(self) -> None:
         """Wait until a warm worker stands by."""
