@@ -17,6 +17,7 @@ class Question:
     """One question of the demo."""
 
     title: str
+    about: str
     sql: str
     bars: str = ""
     """Column to draw as bars."""
@@ -24,26 +25,32 @@ class Question:
 
 QUESTIONS: Final = (
     Question(
-        title="Revenue by region. No retailer knows which regions the others serve: the keys are discovered.",
+        title="Revenue by region",
+        about="No retailer knows which regions the others serve: the keys are discovered.",
         sql="""\
-SELECT region, COUNT(*) AS orders, SUM(quantity * price) AS revenue
+SELECT region, COUNT(*) AS orders, SUM(quantity * price) AS revenue,
+       AVG(rating) AS rating
 FROM orders
 GROUP BY region
 ORDER BY revenue DESC""",
     ),
     Question(
-        title="Prices by category: averages and spread need sums of squares, exact in encrypted integers.",
+        title="Prices by category",
+        about="Means and spreads come from sums and sums of squares, exact under encryption.",
         sql="""\
-SELECT category, COUNT(*) AS sold, AVG(price) AS mean, STDDEV_SAMP(price) AS spread, AVG(rating) AS rating
+SELECT category, COUNT(*) AS sold,
+       AVG(price) AS mean, STDDEV_SAMP(price) AS spread
 FROM orders
 WHERE quantity > 0
 GROUP BY category
 ORDER BY category""",
     ),
     Question(
-        title="Orders and returns by month.",
+        title="Orders and returns by month",
+        about="Days have a declared range, so that no discovery is needed.",
         sql="""\
-SELECT DATE_TRUNC('month', placed) AS month, COUNT(*) AS orders, COUNT(*) FILTER (WHERE quantity < 0) AS returns
+SELECT DATE_TRUNC('month', placed) AS month, COUNT(*) AS orders,
+       COUNT(*) FILTER (WHERE quantity < 0) AS returns
 FROM orders
 GROUP BY DATE_TRUNC('month', placed)
 ORDER BY month""",
@@ -141,11 +148,11 @@ def what_was_seen(
     totals = {name: _totals(reports, name) for name in (*parties, analyst)}
     for party in parties:
         sent, sent_bytes, received, received_bytes = totals[party]
-        what = "the union of group keys" if received else ""
+        what = "union of group keys" if received else ""
         seen.append(_seen(party, sent, sent_bytes, received, received_bytes, received, what))
     _, _, received, received_bytes = totals[analyst]
     opened = sum(r.ciphertexts for r in reports)
-    seen.append(_seen(analyst, 0, 0, received, received_bytes, opened, "the totals of every group"))
+    seen.append(_seen(analyst, 0, 0, received, received_bytes, opened, "totals of every group"))
     arrived = [sum(totals[p][i] for p in parties) for i in (0, 1)]
     left = [sum(totals[m][i] for m in (*parties, analyst)) for i in (2, 3)]
     seen.append(_seen(coordinator, left[0], left[1], arrived[0], arrived[1], 0, "it has no key"))

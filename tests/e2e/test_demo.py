@@ -42,7 +42,7 @@ def test_the_demo_tells_its_story_and_leaves_nothing_behind(tmp_path):
     assert text.count("✓ equal to the pooled plaintext") == len(QUESTIONS)
     for expected in (
         "spiffe://sealroom/party/aurora", "key exchange negotiated: X25519", "SELECT region", "sum discover",
-        "pooled plaintext (DuckDB)", "nothing: it has no key", "The price of encryption", "every process has ended",
+        "pooled plaintext (DuckDB)", "none: it has no key", "The price of encryption", "every process has ended",
         "sealroom demo --keep",
     ):  # fmt: skip
         assert expected in text, expected
@@ -114,3 +114,27 @@ def test_the_comparison_can_fail(tmp_path):
     assert agreement(Given(changed(3, 1, rows[3][1] + 1)), columns, rows).wrong == (columns[1],)
     assert agreement(Given(changed(0, 0, None)), columns, rows).wrong == (columns[0],)
     assert not agreement(Given(rows[1:]), columns, rows).holds
+
+
+@pytest.mark.processes
+@pytest.mark.xdist_group("demo")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_demo_that_is_stopped_midway_leaves_nothing(tmp_path, number):
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"}
+    process = subprocess.Popen(
+        [*COMMAND, "--no-progress"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
+        stdin=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    told = ""
+    while "Question 1" not in told:
+        line = process.stdout.readline()
+        assert line, told
+        told += line
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+
+    assert process.returncode == 130
+    assert "SEALROOM-E1301" in err
+    assert len(_children_of(told)) == 4
+    assert all(map(_gone, _children_of(told)))
+    assert list(tmp_path.iterdir()) == []

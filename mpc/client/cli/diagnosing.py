@@ -126,7 +126,7 @@ def help_(
         name = next(k for k, v in HELP.items() if v is found)
         data = {"code": f"SEALROOM-{name}", "what": found.what, "why": found.why, "fixes": found.fixes}
         exit_code = CATALOGUE[name].exit_code
-        terminal.result({**data, "exit_code_of_error": exit_code}, _help_lines(name, exit_code, found))
+        terminal.result({**data, "exit_code_of_error": exit_code}, _help_lines(terminal, name, exit_code, found))
         return
     lines = [f"[bold]SEALROOM-{name}[/]  {escape(text.what.split('. ')[0].rstrip('.'))}" for name, text in HELP.items()]
     lines += ["", "[bold]Exit codes[/]"]
@@ -135,10 +135,11 @@ def help_(
     terminal.result(data_all, lines, ("sealroom help E5001", "sealroom COMMAND --help"))
 
 
-def _help_lines(name: str, exit_code: int, text: "HelpText") -> list[str]:
-    lines = [f"[bold]SEALROOM-{name}[/]  [dim]exit code {exit_code}[/]", "", escape(text.what), ""]
-    lines += ["[bold]Why[/]", f"  {escape(text.why)}", "", "[bold]Fix[/]"]
-    return [*lines, *(f"  {number}. {escape(fix)}" for number, fix in enumerate(text.fixes, 1))]
+def _help_lines(terminal: Terminal, name: str, exit_code: int, text: "HelpText") -> list[str]:
+    lines = [f"[bold]SEALROOM-{name}[/]  [dim]exit code {exit_code}[/]", "", escape(terminal.folded(text.what, 0)), ""]
+    lines += ["[bold]Why[/]", f"  {escape(terminal.folded(text.why, 2))}", "", "[bold]Fix[/]"]
+    fixes = (escape(terminal.folded(fix, 5)) for fix in text.fixes)
+    return [*lines, *(f"  {number}. {fix}" for number, fix in enumerate(fixes, 1))]
 
 
 def version(context: typer.Context, *, _json: JsonFlag = False) -> None:

@@ -34,8 +34,8 @@ def report(terminal: Terminal, error: MpcError) -> int:
     show(f"[bold {colour}]SEALROOM-{error.code}[/] {escape(headline(error))}")
     for line in pointed(terminal.sql, error.fields.get("offset")):
         show(f"  [dim]│[/] {escape(line)}")
-    show(f"  [dim]Why[/]   {escape(why)}")
-    show(f"  [dim]Fix[/]   {escape(fix)}")
+    show(f"  [dim]Why[/]   {escape(terminal.folded(why, 8))}")
+    show(f"  [dim]Fix[/]   {escape(terminal.folded(fix, 8))}")
     show(f"  [dim]More[/]  sealroom help {error.code}")
     return error.exit_code
 

@@ -3,6 +3,7 @@
 import os
 import shlex
 import sys
+import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final
@@ -57,6 +58,13 @@ class Terminal:
         """A word on the side, to stderr; rich markup."""
         if not self.quiet and not self.json:
             self.err.print(line)
+
+    def folded(self, text: str, indent: int) -> str:
+        """Prose between the margins of a terminal, indented after its first line; elsewhere as it is."""
+        if not self.out.is_terminal:
+            return text
+        width = max(30, min(self.out.width, 100) - indent)
+        return f"\n{' ' * indent}".join(textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False))
 
     def confirm(self, question: str, *, yes: bool) -> None:
         """Ask before something that cannot be taken back; without a terminal, `--yes` must have been given."""
