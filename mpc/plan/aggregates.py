@@ -193,6 +193,7 @@ class AggregateBinder:
         y, x = self._number(self._rows.bind(node.this)), self._number(self._rows.bind(node.expression))
         both_known = both(condition, present(x), present(y))
         registry = self._registry
+        registry.rely(x, y)
         make: dict[str, Callable[[], int]] = {
             "n": lambda: registry.rows(both_known),
             "x": lambda: registry.sum(x, both_known),

@@ -88,6 +88,7 @@ class _Compiler:
             parties=table.parties,
             rows_at_most=table.rows_at_most,
             rows=self._relation.rows,
+            relied_on=self._registry.relied_on,
             guards=self._relation.guards,
             keys=self._keys,
             statistics=self._registry.statistics,

@@ -9,12 +9,12 @@ statistic in every group.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mpc.errors import IntegrityError, RangeError, SourceError
+from mpc.errors import IntegrityError, PlanError, RangeError, SourceError
 from mpc.keys.statements import statement_digest
 from mpc.plan.discovery import LookupTable
 from mpc.plan.ir import columns_of
@@ -26,6 +26,10 @@ from mpc.plan.statistics import Measure, Statistic
 from mpc.primitives import ArrayValues, Program, Recipient, Segment, Sum, SumHeader, Totals
 
 __all__ = ["QueryResult", "group_context", "lookup_table", "query_program", "value_header"]
+
+
+MAX_VALUES: Final = 1 << 24
+"""Most integers of a value round; each is a limb or more at every party."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +59,18 @@ def value_header(plan: QueryPlan, keys: Sequence[bytes] | None) -> SumHeader:
     Args:
         plan: The plan.
         keys: The encoded discovered keys in order; None where the plan enumerates its groups.
+
+    Raises:
+        PlanError: The groups and buckets need too long a vector.
     """
     groups = len(keys) if keys is not None else len(plan.groups or ())
+    values = groups * sum(s.length for s in plan.statistics)
+    if values > MAX_VALUES:
+        raise PlanError(
+            offset=0,
+            reason=f"{groups} groups need {values} values, more than {MAX_VALUES}",
+            instead="fewer groups, or quantiles and histograms with fewer buckets",
+        )
     segments = [Segment(f"s{i}", max(groups, 1) * s.length, s.bound) for i, s in enumerate(plan.statistics)]
     segments += [Segment(f"g{i}", 1, 1) for i in range(len(plan.guards))]
     return SumHeader("value", Recipient.ANALYST, tuple(segments), group_context(plan, keys or ()))

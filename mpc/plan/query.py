@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from mpc.plan.ir import Scalar, Type, canonical_bytes
+from mpc.plan.ir import Column, Scalar, Type, canonical_bytes
 from mpc.plan.keys import GroupKey, GroupKeyCodec, KeyTuple, enumerated
 from mpc.plan.source import NullGuard, Rows
 from mpc.plan.statistics import AggregateSpec, Statistic
@@ -69,6 +69,9 @@ class QueryPlan:
 
     rows_at_most: int
     rows: Rows
+    relied_on: tuple[Column, ...]
+    """Columns that the dictionary calls not nullable and the plan takes at its word; each party checks its own."""
+
     guards: tuple[NullGuard, ...]
     keys: tuple[GroupKey, ...]
     statistics: tuple[Statistic, ...]

@@ -106,7 +106,8 @@ class _StatementWriter:
     def _reads(self, statistics: Sequence[Statistic]) -> tuple[str, ExpressionWriter, dict[Column, str]]:
         """The layer that reads: text, a writer over its columns, and the names of decimals handed on as they are."""
         needed = columns_of(*(node for s in statistics for node in (s.argument, s.condition)))
-        relation, outside = self._input(self._plan.rows, [*(k.value for k in self._plan.keys), *needed])
+        nodes = [*(k.value for k in self._plan.keys), *needed]
+        relation, outside = self._input(self._plan.rows, nodes, relied_on=self._plan.relied_on)
         names: dict[Scalar, str] = {column: f"v{i}" for i, column in enumerate(needed)}
         as_they_are = statistics if self._dialect.checks_ahead else ()
         decimals = {s.argument: f"d{i}" for i, s in enumerate(as_they_are) if _plain_decimal(s)}
@@ -116,7 +117,9 @@ class _StatementWriter:
         items += [f"{outside.raw(column)} AS {name}" for column, name in bare.items()]
         return _select(items or ["1 AS one"], relation), ExpressionWriter(self._dialect, names), bare
 
-    def _input(self, rows: Rows, nodes: Sequence[Scalar]) -> tuple[str, ExpressionWriter]:
+    def _input(
+        self, rows: Rows, nodes: Sequence[Scalar], *, relied_on: Sequence[Column] = ()
+    ) -> tuple[str, ExpressionWriter]:
         """FROM and WHERE, and a writer of row-level expressions over them.
 
         A DOUBLE is rounded in a layer of its own, so that the rounded form is computed once.
@@ -125,6 +128,9 @@ class _StatementWriter:
         source = self._source(rows)
         conditions = [ExpressionWriter(self._dialect).write(rows.where)] if rows.where is not None else []
         relation = _where(source, conditions)
+        self._nulls_ahead(
+            source, conditions, [c for c in columns_of(*nodes, *relied_on) if c.declared and not c.type.nullable]
+        )
         ahead = self._dialect.checks_ahead
         if ahead:
             checked = [c for c in columns if c.checked and c.type.kind is not Kind.DOUBLE]
@@ -140,6 +146,20 @@ class _StatementWriter:
         references: dict[Scalar, str] = {column: within.real(column, f"f{i}") for i, column in enumerate(reals)}
         writer = ExpressionWriter(self._dialect, references, raws=raws, checks_done=ahead)
         return f"({_select(items, relation)}) AS z", writer
+
+    def _nulls_ahead(self, source: str, conditions: Sequence[str], columns: Sequence[Column]) -> None:
+        """One statement that stops at a NULL where the dictionary has none: counts and means rely on it."""
+        if not columns:
+            return
+        writer = ExpressionWriter(self._dialect)
+        missing = [f"{writer.raw(column)} IS NULL" for column in columns]
+        parts = [
+            f"WHEN COUNT(*) FILTER (WHERE {test}) > 0 THEN {self._dialect.failure(column.name, 'COUNT(*)')}"
+            for column, test in zip(columns, missing, strict=True)
+        ]
+        failing = " ".join(["CASE", *parts, "ELSE 0 END"])
+        relation = _where(source, [*conditions, f"({' OR '.join(missing)})"])
+        self._checks.setdefault(_select([f"CAST({failing} AS BIGINT) AS ok"], relation))
 
     def _check_ahead(self, source: str, conditions: Sequence[str], columns: Sequence[Column]) -> None:
         """One statement per checked column, which costs nothing where the database's statistics show it in range."""

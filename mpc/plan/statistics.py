@@ -125,11 +125,21 @@ class Registry:
     def __init__(self, rows_at_most: int) -> None:
         self._rows = rows_at_most
         self._index: dict[Statistic, int] = {}
+        self._relied: dict[Column, None] = {}
 
     @property
     def statistics(self) -> tuple[Statistic, ...]:
         """In the order of first use."""
         return tuple(self._index)
+
+    @property
+    def relied_on(self) -> tuple[Column, ...]:
+        """Columns that are never NULL by the dictionary, where a count was simplified for it."""
+        return tuple(self._relied)
+
+    def rely(self, *arguments: Scalar) -> None:
+        """Note the columns of arguments whose NULLs need not be counted."""
+        self._relied.update({c: None for c in columns_of(*arguments) if c.declared and not c.type.nullable})
 
     def _add(self, statistic: Statistic) -> int:
         return self._index.setdefault(statistic, len(self._index))
@@ -141,6 +151,7 @@ class Registry:
     def count(self, argument: Scalar, condition: Scalar | None) -> int:
         """COUNT(x); COUNT(*) where x is never NULL."""
         if not argument.type.nullable:
+            self.rely(argument)
             return self.rows(condition)
         return self._add(Statistic(Measure.COUNT, argument, condition, 0, self._rows))
 

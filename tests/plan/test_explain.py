@@ -157,7 +157,7 @@ def test_it_renders_as_text_and_as_json(sales):
     assert "as asked" in text
     assert "buckets of width" in text
     assert all(s.what in text for s in report.statistics)
-    assert len(report.local_sql) == 2
+    assert len(report.local_sql) == 3
 
 
 def test_the_expected_number_of_groups_changes_the_prediction_alone(sales):

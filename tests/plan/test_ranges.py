@@ -221,3 +221,21 @@ def test_nan_in_a_file_whose_statistics_leave_it_out_is_an_error(room, tmp_path)
         with pytest.raises(RangeError) as caught:
             room.ask(sql)
         assert caught.value.fields == {"column": "x"}
+
+
+@pytest.mark.parametrize("aggregate", ["COUNT(x)", "AVG(x)", "COUNT(s)", "COUNT(*) FILTER (WHERE x > 1)", "SUM(k)"])
+def test_a_null_where_the_dictionary_has_none_is_an_error_that_names_the_column(room, aggregate):
+    columns = tuple(type(c)(**{n: getattr(c, n) for n in c.__struct_fields__} | {"nullable": False}) for c in COLUMNS)
+    room.dictionary = Dictionary(tables=(Table(name="tab", parties=("p",), rows_at_most=100, columns=columns),))
+    assert room.ask(f"SELECT {aggregate} FROM tab").rows
+
+    name = "s" if "(s)" in aggregate else "k" if "(k)" in aggregate else "x"
+    room.connection.execute(f"UPDATE here SET {name} = NULL WHERE rowid = 1")
+    with pytest.raises(RangeError) as caught:
+        room.ask(f"SELECT {aggregate} FROM tab")
+    assert caught.value.fields == {"column": name}
+
+
+def test_a_vector_that_is_too_long_is_refused(room):
+    with pytest.raises(PlanError, match="fewer buckets"):
+        room.ask("SELECT k // 1000000, QUANTILE_CONT(big, 0.5), HISTOGRAM(big, 60000) FROM tab GROUP BY 1")
