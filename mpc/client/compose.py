@@ -226,7 +226,7 @@ def compose_text(name: str, parties: Sequence[str], *, context: Path, image: str
     services.append(_analyst(context, image, tag))
     networks = ["  ask: {internal: true}", *(f"  wire_{p}: {{internal: true}}" for p in parties)]
     networks += [f"  db_{p}: {{internal: true}}  # {p}'s database is a service on this network alone" for p in parties]
-    volumes = [f"  state_{n}: {{}}" for n in (COORDINATOR, *parties)]
+    volumes = [f"  state_{n}: {{}}" for n in (COORDINATOR, *parties, ANALYST)]
     secrets = [
         f"  {n}_{_short(s)}: {{file: ./{n}/keys/{s}}}" for n in (COORDINATOR, *parties, ANALYST) for s in _SECRETS
     ]
@@ -289,7 +289,7 @@ def _analyst(context: Path, image: str, tag: str) -> str:
     """A container that waits for questions: `exec` asks in it."""
     lines = [
         *_hardened(ANALYST, context, image, Role.PARTY.value, tag),
-        "    environment: {SEALROOM_ROOM: /etc/sealroom, HOME: /tmp, NUMBA_CACHE_DIR: /tmp/kernels}",
+        "    environment: {SEALROOM_ROOM: /etc/sealroom}",
         "    mem_limit: 2g",
         '    entrypoint: ["sleep", "infinity"]',
         "    command: []",
@@ -297,6 +297,7 @@ def _analyst(context: Path, image: str, tag: str) -> str:
         "    networks: [ask]",
         "    volumes:",
         *_mounts(ANALYST, ("analyst.toml", "room.toml")),
+        f"      - state_{ANALYST}:/var/lib/sealroom",
         *_secret_lines(ANALYST),
     ]
     return "\n".join(lines) + "\n"
