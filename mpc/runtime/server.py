@@ -114,13 +114,14 @@ class _Gate:
     async def _guard(self, method: Method, context: Any, body: Callable[[Caller], Awaitable[None]]) -> None:
         """Run a call between entry and exit, and let nothing but catalogued errors out."""
         name, code, started = "", "cancelled", time.monotonic()
+        limit = asyncio.timeout(method.deadline_s)
         try:
             caller = self._enter(method, context)
             name = caller.member.name
             self._running[name] += 1
             try:
                 with traces.remote(context.invocation_metadata() or ()), traces.span(method.name, member=name):
-                    async with asyncio.timeout(method.deadline_s):
+                    async with limit:
                         await body(caller)
                 code = "ok"
             finally:
@@ -129,12 +130,14 @@ class _Gate:
             code = error.code
             log.info("%s from %s: %s", method.name, name or "stranger", error)
             await _abort(context, error)
-        except TimeoutError:
-            code = DeadlineExceeded.code
-            await _abort(context, DeadlineExceeded("", method=method.name))
         except (asyncio.CancelledError, grpc.aio.AbortError):
             raise
-        except Exception:
+        except Exception as error:
+            # A handler's own TimeoutError, a database's for example, is not this call's deadline.
+            if isinstance(error, TimeoutError) and limit.expired():
+                code = DeadlineExceeded.code
+                log.info("%s from %s: %s", method.name, name, "deadline")
+                await _abort(context, DeadlineExceeded("", method=method.name))
             incident, code = secrets.token_hex(8), InternalError.code
             log.exception("incident %s in %s", incident, method.name)
             await _abort(context, InternalError("", incident=incident))
