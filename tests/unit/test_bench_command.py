@@ -96,7 +96,8 @@ def test_a_wrong_answer_ends_with_one(capfd, monkeypatch):
 
     assert run("--smoke", "--only", "micro/masks/p2", "--json") == 1
     data = json.loads(capfd.readouterr().out)
-    assert data["status"] == "error" and data["rows"] == []
+    assert data["status"] == "error"
+    assert data["rows"] == []
     assert "masks do not cancel" in data["skipped"][0]["reason"]
 
 

@@ -34,16 +34,31 @@ def test_the_file_is_read_as_it_was_written(tmp_path):
     assert list(path.parent.iterdir()) == [path]
 
 
+def text_of(**changes):
+    import tomli_w
+
+    return tomli_w.dumps({**msgspec.to_builtins(constants()), **changes})
+
+
+COSTS = {"encrypt_ns": 1.0, "add_ns": 1.0, "decrypt_ns": 1.0, "key_s": 1.0}
+
+
 @pytest.mark.parametrize(
     "text",
     [
-        "", "format = 1", "]", 'format = "sealroom-costs/1"', "\x00",
-        'format = "sealroom-costs/2"\nmachine=""\ncommit=""\nmeasured_at=""\nmask_ns=1.0\npacking_ns=1.0\njob_s=1.0\n[schemes]',
-        'format = "sealroom-costs/1"\nmachine=""\ncommit=""\nmeasured_at=""\nmask_ns=-1.0\npacking_ns=1.0\njob_s=1.0\n[schemes]',
-        'format = "sealroom-costs/1"\nmachine=""\ncommit=""\nmeasured_at=""\nmask_ns=inf\npacking_ns=1.0\njob_s=1.0\n[schemes]',
-        'format = "sealroom-costs/1"\nmachine=""\ncommit=""\nmeasured_at=""\nmask_ns=1.0\npacking_ns=1.0\njob_s=1.0\n[schemes.rot13]\nencrypt_ns=1.0\nadd_ns=1.0\ndecrypt_ns=1.0\nkey_s=1.0',
+        "",
+        "]",
+        "\x00",
+        'format = "sealroom-costs/1"',
+        text_of(format="sealroom-costs/2"),
+        text_of(mask_ns=-1.0),
+        text_of(mask_ns=float("inf")),
+        text_of(job_s="soon"),
+        text_of(extra=1),
+        text_of(schemes={"rot13": COSTS}),
+        text_of(schemes={"rlwe": {**COSTS, "key_s": float("nan")}}),
     ],
-)  # fmt: skip
+)
 def test_a_file_out_of_order_is_refused_by_name(tmp_path, text):
     path = tmp_path / "costs.toml"
     path.write_text(text)

@@ -1,5 +1,6 @@
 """Charts, tables, the report, comparison and the record of a run, from rows that a test makes."""
 
+import itertools
 import re
 import xml.etree.ElementTree as ET
 
@@ -71,7 +72,11 @@ def everything():
     twins = {"clear": timing(0.05), "duckdb": timing(0.001)}
     ratios = {"clear": 2.0, "duckdb": 100.0}
     micro = [
-        row(f"micro/schemes/rlwe-2048-t30/{op}", group="micro/schemes/rlwe-2048-t30", labels={"set": "rlwe-2048-t30", "operation": op})
+        row(
+            f"micro/schemes/rlwe-2048-t30/{op}",
+            group="micro/schemes/rlwe-2048-t30",
+            labels={"set": "rlwe-2048-t30", "operation": op},
+        )
         for op in ("encrypt", "add", "decrypt")
     ]  # fmt: skip
     query = row(
@@ -166,8 +171,8 @@ def test_the_crossing_is_where_the_curves_meet():
 
 
 def test_a_job_over_a_line_takes_arithmetic_and_bytes():
-    run = results(sum_row("rlwe-2048-t30", 10, 0.8, 3_000_000), sum_row("rlwe-2048-t30", 100, 0.8, 3_000_000),
-                  sum_row("paillier-3072-s64", 10, 0.8, 3_000_000), sum_row("paillier-3072-s64", 100, 0.8, 3_000_000))  # fmt: skip
+    names = ("rlwe-2048-t30", "paillier-3072-s64")
+    run = results(*(sum_row(name, length, 0.8, 3_000_000) for name in names for length in (10, 100)))
     points = sum_figures.crossover(run)[10.0]
     megabits, seconds, _ = points[0]
 
@@ -180,7 +185,8 @@ def test_text_from_data_is_escaped():
 
     svg = chart.svg()
 
-    assert "<b>" not in svg and "<i>" not in svg
+    assert "<b>" not in svg
+    assert "<i>" not in svg
     ET.fromstring(svg)
 
 
@@ -198,7 +204,7 @@ def test_labels_keep_apart_in_order_and_inside(wanted):
 
     assert all(-1e-9 <= p <= 300 + 1e-9 for p in placed)
     in_order = [placed[i] for i in sorted(range(len(wanted)), key=lambda i: wanted[i])]
-    assert all(b - a >= 15 - 1e-9 for a, b in zip(in_order, in_order[1:], strict=False))
+    assert all(b - a >= 15 - 1e-9 for a, b in itertools.pairwise(in_order))
 
 
 def test_the_report_is_self_contained_and_escaped():
@@ -208,9 +214,11 @@ def test_the_report_is_self_contained_and_escaped():
     page = report_html(run)
 
     assert not re.findall(r'(?:src|href)=["\'](?!data:image/svg)', page)
-    assert "<x>" not in page and "Test <CPU>" not in page
+    assert "<x>" not in page
+    assert "Test <CPU>" not in page
     assert "peers/&lt;x&gt;" in page
-    assert "queries" in page and page.count("<figure") == 12
+    assert "queries" in page
+    assert page.count("<figure") == 12
 
 
 def test_the_report_says_when_figures_mean_little():

@@ -174,7 +174,7 @@ class Case:
 
     def selected(self, only: tuple[str, ...]) -> bool:
         """Whether a selection of leading paths includes it; none selects all."""
-        return not only or any(self.path == o or self.path.startswith(o.rstrip("/") + "/") for o in only)
+        return not only or any(f"{self.path}/".startswith(o.rstrip("/") + "/") for o in only)
 
 
 def expect(condition: object, statement: str) -> None:

@@ -7,7 +7,7 @@ from mpc.client.bench import sum_figures
 from mpc.client.bench.charts import Bar, BarChart, LineChart, Series
 from mpc.client.bench.figure import PLAIN, ROLES, SHORT, Figure, source_line
 from mpc.client.bench.records import Results, Row
-from mpc.client.bench.units import count_text, ratio_text, seconds_text, seconds_tick, significant
+from mpc.client.bench.units import bytes_text, count_text, ratio_text, seconds_text, seconds_tick, significant
 
 __all__ = ["figures_of"]
 
@@ -23,6 +23,7 @@ def figures_of(results: Results) -> list[Figure]:
         sum_figures.by_threads,
         _operations,
         _libraries,
+        _scores,
         _queries,
         _lines,
         _models,
@@ -58,7 +59,7 @@ def _operations(results: Results) -> Figure | None:
 
 
 def _libraries(results: Results) -> Figure | None:
-    rows = [r for r in results.rows if r.path.startswith("peers/")]
+    rows = [r for r in results.rows if r.path.startswith("peers/") and "party" in r.phases]
     if len(rows) < 2:
         return None
     bars = []
@@ -85,6 +86,34 @@ def _libraries(results: Results) -> Figure | None:
         "arrives, contribution counts and signed digests. Slow libraries ran on shorter vectors."
     )
     return Figure(name="libraries", svg=chart.svg(), caption=text)
+
+
+def _scores(results: Results) -> Figure | None:
+    rows = [r for r in results.rows if r.group == "protocols/score"]
+    if not rows:
+        return None
+    bars = [
+        Bar(
+            f"{count_text(float(r.labels['rows']))} items, d = {r.labels['dimensions']}",
+            [r.timing.median_s, r.twins["numpy"].median_s],
+            note=f"{bytes_text(r.wire.up_bytes)} up, {bytes_text(r.wire.down_bytes)} down",
+        )
+        for r in rows
+    ]
+    chart = BarChart(
+        title="Private scoring of a catalogue",
+        subtitle="one encrypted query against all items, both sides, flooding included, logarithmic",
+        source=source_line(results),
+        bars=bars,
+        names=("encrypted", "numpy, single precision"),
+        colours=("#d9480f", "#adb5bd"),
+        value_text=seconds_text,
+        log=True,
+    )
+    best = max(rows, key=lambda r: r.values / r.phases["holder"])
+    speed = significant(best.values / best.phases["holder"] / 1e6)
+    text = f"The holder scores up to {speed} million items a second on one core; the rest is the querier's own work."
+    return Figure(name="scores", svg=chart.svg(), caption=text)
 
 
 def _queries(results: Results) -> Figure | None:

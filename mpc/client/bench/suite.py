@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from mpc.client.bench import micro, planning, queries, sums, training
+from mpc.client.bench import micro, planning, queries, scoring, sums, training
 from mpc.client.bench.cases import Case, Level
 from mpc.client.bench.peers import rounds
 from mpc.errors import ConfigurationError
@@ -16,6 +16,7 @@ SECTIONS: Final[dict[str, Callable[[Level], Iterator[Case]]]] = {
     "protocols/sum": sums.sum_cases,
     "protocols/sum-grpc": queries.loopback_cases,
     "protocols/sum-wan": queries.line_cases,
+    "protocols/score": scoring.score_cases,
     "queries": queries.query_cases,
     "learn": training.training_cases,
     "planner": planning.planner_cases,

@@ -4,6 +4,7 @@ import contextlib
 import importlib.metadata
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Protocol
@@ -11,7 +12,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mpc.client.bench import sums
+from mpc.client.bench import scoring, sums
 from mpc.client.bench.cases import Case, Level, Observed, Resources, Twin, Unavailable, Work, expect
 from mpc.client.bench.micro import threads_limited
 from mpc.client.bench.records import Wire
@@ -84,6 +85,12 @@ def _phe() -> Peer:
     return PheValues()
 
 
+def _matmul(dimensions: int, rows: int, resources: Resources) -> AbstractContextManager[Work]:
+    from mpc.client.bench.peers.tenseal_matmul import tenseal_matmul
+
+    return tenseal_matmul(dimensions, rows, resources)
+
+
 def _heu() -> Peer:
     from mpc.client.bench.peers.heu_values import HeuValues
 
@@ -106,6 +113,9 @@ _PEERS: Final[Mapping[str, _Entry]] = {
     "phe": _Entry(package="phe", make=_phe, lengths={Level.SMOKE: 1, Level.QUICK: 8, Level.FULL: 32}),
     "sf-heu": _Entry(package="sf-heu", make=_heu, lengths={Level.SMOKE: 2, Level.QUICK: 64, Level.FULL: 256}),
 }
+_DIMENSIONS, _SCORED = 128, 1000
+"""One encrypted query against so many items."""
+
 _OWN: Final = ("rlwe-2048-t30", "rlwe-4096-t60", "bfv-4096-t40", "paillier-3072-s64")
 
 
@@ -165,6 +175,14 @@ def peer_cases(level: Level) -> Iterator[Case]:
             group="peers/sealroom",
             labels={"library": "sealroom", "set": name, "length": length, "parties": PARTIES},
             prepare=partial(_own, name, length),
+        )
+    rows = 100 if level is Level.SMOKE else _SCORED
+    for library, make in (("sealroom", scoring.prepared), ("tenseal", _matmul)):
+        yield Case(
+            path=f"peers/score/{library}",
+            group="peers/score",
+            labels={"library": library, "dimensions": _DIMENSIONS, "rows": rows},
+            prepare=partial(make, _DIMENSIONS, rows),
         )
     for name, entry in _PEERS.items():
         yield Case(
