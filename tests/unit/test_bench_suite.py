@@ -56,7 +56,7 @@ def test_every_parameter_set_has_every_basic_operation():
 def test_a_selection_is_by_whole_parts_of_the_path():
     assert {c.path for c in select(Level.SMOKE, ("micro/masks",))} == {f"micro/masks/p{p}" for p in (2, 3, 5)}
     assert all(c.path.startswith("protocols/sum/") for c in select(Level.SMOKE, ("protocols/sum",)))
-    assert select(Level.SMOKE, ("micro/masks/p2", "micro/masks/p2/")) == select(Level.SMOKE, ("micro/masks/p2",))
+    assert [c.path for c in select(Level.SMOKE, ("micro/masks/p2/",))] == ["micro/masks/p2"]
 
 
 def test_peers_run_only_when_they_are_asked_for():
