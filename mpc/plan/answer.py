@@ -60,14 +60,20 @@ def finish_query(
         WireError: A key is not in canonical form.
     """
     _check_guards(plan, totals)
+    groups = _groups(plan, group_keys)
+    ones, many = _totals_of(plan, totals, len(groups))
+    kept: Sequence[int] = range(len(groups))
+    if plan.grouped and plan.presence is not None:
+        here = ones[plan.presence]
+        kept = [p for p in kept if here[p]]
+    ones = {i: [values[p] for p in kept] for i, values in ones.items()}
+    many = {i: [values[p] for p in kept] for i, values in many.items()}
+    columns = [finish_aggregate(a, plan.statistics, ones, many, len(kept)) for a in plan.aggregates]
     rows: list[tuple[GroupValues, KeyTuple]] = []
-    for position, key in enumerate(_groups(plan, group_keys)):
-        ones, many = _totals_of(plan, totals, position)
-        if plan.grouped and plan.presence is not None and ones[plan.presence] == 0:
-            continue
-        values = [finish_aggregate(a, plan.statistics, ones, many) for a in plan.aggregates]
+    for place, position in enumerate(kept):
+        key = groups[position]
         shown_keys = [shown(raw, k.type) for raw, k in zip(key, plan.keys, strict=True)]
-        rows.append((GroupValues(shown_keys, values), key))
+        rows.append((GroupValues(shown_keys, [c[place] for c in columns]), key))
     if plan.having is not None:
         rows = [r for r in rows if evaluate(plan.having, r[0]) is True]
     # Ties of ORDER BY are broken by the group key, so that equal totals give equal answers.
@@ -82,9 +88,8 @@ def finish_query(
     if plan.distinct:
         outputs = list(dict.fromkeys(outputs))
     stop = None if plan.limit is None else plan.offset + plan.limit
-    names = plan.column_names()
-    columns = tuple(_column(plan, name, output) for name, output in zip(names, plan.outputs, strict=True))
-    return ResultTable(columns, tuple(outputs[plan.offset : stop]))
+    described = zip(plan.column_names(), plan.outputs, strict=True)
+    return ResultTable(tuple(_column(plan, n, o) for n, o in described), tuple(outputs[plan.offset : stop]))
 
 
 def _check_guards(plan: QueryPlan, totals: Mapping[str, IntegerArray]) -> None:
@@ -112,19 +117,20 @@ def _groups(plan: QueryPlan, group_keys: Sequence[bytes] | None) -> Sequence[Key
 
 
 def _totals_of(
-    plan: QueryPlan, totals: Mapping[str, IntegerArray], position: int
-) -> tuple[dict[int, int], dict[int, list[int]]]:
-    ones: dict[int, int] = {}
-    many: dict[int, list[int]] = {}
+    plan: QueryPlan, totals: Mapping[str, IntegerArray], groups: int
+) -> tuple[dict[int, list[int]], dict[int, list[list[int]]]]:
+    """Totals by statistic and group, and histograms by statistic, group and bucket, as Python integers."""
+    ones: dict[int, list[int]] = {}
+    many: dict[int, list[list[int]]] = {}
     for index, statistic in enumerate(plan.statistics):
-        values = totals.get(f"s{index}")
-        start = position * statistic.length
-        if values is None or start + statistic.length > len(values):
+        values, each = totals.get(f"s{index}"), statistic.length
+        if values is None or len(values) != max(groups, 1) * each:
             raise IntegrityError("the totals do not have the plan's shape")
+        flat = [int(v) for v in values.tolist()]
         if statistic.buckets is None:
-            ones[index] = int(values[start])
+            ones[index] = flat
         else:
-            many[index] = [int(v) for v in values[start : start + statistic.length]]
+            many[index] = [flat[g * each : (g + 1) * each] for g in range(groups)]
     return ones, many
 
 

@@ -7,6 +7,7 @@ from math import isqrt, nan
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
+from mpc.errors import InternalError
 from mpc.plan.ir import Kind, Type
 from mpc.plan.statistics import AggregateSpec, Buckets, Finisher, Statistic
 
@@ -129,9 +130,7 @@ def _some(value: Callable[[_Moments], Fraction]) -> Callable[[_Moments], Value]:
 
 _FINISH: Final[Mapping[Finisher, Callable[[_Moments], Value]]] = MappingProxyType(
     {
-        Finisher.COUNT: lambda m: m.n,
         Finisher.REGR_COUNT: lambda m: m.n,
-        Finisher.AVG: _some(lambda m: m.mean("x")),
         Finisher.VAR_POP: _variance(sample=False),
         Finisher.VAR_SAMP: _variance(sample=True),
         Finisher.STDDEV_POP: _deviation(sample=False),
@@ -154,32 +153,42 @@ _FINISH: Final[Mapping[Finisher, Callable[[_Moments], Value]]] = MappingProxyTyp
 def finish_aggregate(
     spec: AggregateSpec,
     statistics: tuple[Statistic, ...],
-    totals: Mapping[int, int],
-    histograms: Mapping[int, list[int]],
-) -> Value:
-    """The value of one aggregate in one group.
+    totals: Mapping[int, list[int]],
+    histograms: Mapping[int, list[list[int]]],
+    groups: int,
+) -> list[Value]:
+    """The values of one aggregate, group by group.
 
     Args:
         spec: The aggregate.
         statistics: The plan's statistics.
-        totals: Opened integer by statistic.
-        histograms: Opened counts by histogram statistic.
+        totals: Opened integers by statistic and group.
+        histograms: Opened counts by histogram statistic and group.
+        groups: Number of groups.
 
     Returns:
         int, Decimal, float, a dict of bucket to count, or None for NULL.
     """
     roles = dict(spec.inputs)
+    if spec.finisher is Finisher.COUNT:
+        return list(totals[roles["n"]])
     if spec.finisher is Finisher.SUM:
-        return typed_number(totals[roles["x"]], spec.type) if totals[roles["n"]] else None
+        pairs = zip(totals[roles["x"]], totals[roles["n"]], strict=True)
+        return [typed_number(x, spec.type) if n else None for x, n in pairs]
+    if spec.finisher is Finisher.AVG:
+        unit = 10 ** statistics[roles["x"]].scale
+        pairs = zip(totals[roles["x"]], totals[roles["n"]], strict=True)
+        return [x / (n * unit) if n else None for x, n in pairs]
     if spec.finisher in {Finisher.QUANTILE, Finisher.HISTOGRAM}:
         statistic = statistics[roles["h"]]
-        counts = histograms[roles["h"]]
         if statistic.buckets is None:
-            return None
+            raise InternalError("a histogram has buckets")
+        buckets, counts, share = statistic.buckets, histograms[roles["h"]], Fraction(*spec.fraction)
         if spec.finisher is Finisher.HISTOGRAM:
-            return _histogram(counts, statistic.buckets, statistic.scale)
-        return _quantile(counts, statistic.buckets, statistic.scale, Fraction(*spec.fraction))
-    return _FINISH[spec.finisher](_Moments(spec, statistics, totals))
+            return [_histogram(c, buckets, statistic.scale) for c in counts]
+        return [_quantile(c, buckets, statistic.scale, share) for c in counts]
+    finish, used = _FINISH[spec.finisher], set(roles.values())
+    return [finish(_Moments(spec, statistics, {i: totals[i][g] for i in used})) for g in range(groups)]
 
 
 def _histogram(counts: list[int], buckets: Buckets, scale: int) -> Value:

@@ -5,7 +5,7 @@ integer lies; bounds of sums follow from it. Nothing of the SQL parser survives 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
@@ -23,7 +23,6 @@ __all__ = [
     "Type",
     "canonical_bytes",
     "columns_of",
-    "retyped",
     "walk",
 ]
 
@@ -138,7 +137,6 @@ class Op(StrEnum):
     SUBSTRING = "substring"
     LENGTH = "length"
     CONCAT = "concat"
-    REPLACE = "replace"
     STARTS_WITH = "starts-with"
     ENDS_WITH = "ends-with"
     CONTAINS = "contains"
@@ -230,11 +228,6 @@ def columns_of(*nodes: Scalar | None) -> tuple[Column, ...]:
         if node is not None:
             found.update({n: None for n in walk(node) if isinstance(n, Column)})
     return tuple(found)
-
-
-def retyped(node: Scalar, new: Type) -> Scalar:
-    """The node with another type."""
-    return replace(node, type=new)
 
 
 def canonical_bytes(value: object) -> bytes:

@@ -6,8 +6,7 @@ None for the group of NULL.
 
 import itertools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import date, datetime
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TypeAlias
 
@@ -51,8 +50,8 @@ class GroupKey:
     """How errors and EXPLAIN call it: the columns it reads."""
 
     value: Scalar
-    domain: tuple[RawKey, ...] | None
-    """Every raw value it may have, NULL last; None if that is not known."""
+    domain: tuple[RawKey, ...] | None = field(metadata={"meaning": False})
+    """Every raw value it may have, NULL last; None if that is not known. It follows from `value` alone."""
 
     @property
     def type(self) -> Type:
@@ -89,19 +88,6 @@ def shown(value: RawKey, kind: Type) -> object:
             return value / 10**kind.scale
         case _:
             return value
-
-
-def raw_of(value: object, kind: Type) -> RawKey:
-    """The raw form of a Python value; the inverse of `shown`."""
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, datetime):
-        return round((value - timestamp_of(0)).total_seconds() * 1_000_000)
-    if isinstance(value, date):
-        return (value - date_of(0)).days
-    if isinstance(value, Decimal):
-        return int(value.scaleb(kind.scale))
-    return int(value) if isinstance(value, (bool, int)) else round(float(str(value)) * 10**kind.scale)
 
 
 def domain_of(value: Scalar) -> tuple[RawKey, ...] | None:
