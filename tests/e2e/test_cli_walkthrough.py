@@ -51,7 +51,7 @@ def _process(*words, **options):
 
 def _run(*words):
     process = _process(*words)
-    out, err = process.communicate(timeout=90)
+    out, err = process.communicate(timeout=180)
     return process.returncode, out, err
 
 
@@ -196,7 +196,7 @@ def test_rows_go_to_a_file_and_nothing_to_stdout(room, tmp_path):
 
 def test_the_prompt_reads_a_query_from_standard_input(room):
     process = _process("query", "-r", room.base / "ana", "--quiet", "--format", "csv", stdin=subprocess.PIPE)
-    out, err = process.communicate("SELECT COUNT(*) AS n\nFROM sales;\n", timeout=90)
+    out, err = process.communicate("SELECT COUNT(*) AS n\nFROM sales;\n", timeout=180)
 
     assert (process.returncode, out) == (0, "n\n9\n"), err
 

@@ -34,7 +34,7 @@ def _gone(group):
 def test_the_demo_tells_its_story_and_leaves_nothing_behind(tmp_path):
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     done = subprocess.run(
-        COMMAND, capture_output=True, text=True, timeout=120, env=environment, stdin=subprocess.DEVNULL, check=False
+        COMMAND, capture_output=True, text=True, timeout=300, env=environment, stdin=subprocess.DEVNULL, check=False
     )
     text = done.stdout
 
@@ -68,11 +68,11 @@ def test_a_kept_demo_stays_up_until_it_is_told_and_then_leaves_nothing(tmp_path)
     profile = next(Path(tempfile.gettempdir(), tmp_path).glob("sealroom-*/analyst"))
     query = [sys.executable, "-m", "mpc.client.cli", "query", "-q", "--json", "-r", str(profile)]
     found = subprocess.run(
-        [*query, "SELECT COUNT(*) AS n FROM orders"], capture_output=True, text=True, timeout=60, check=True,
+        [*query, "SELECT COUNT(*) AS n FROM orders"], capture_output=True, text=True, timeout=120, check=True,
         stdin=subprocess.DEVNULL,
     )  # fmt: skip
     process.send_signal(signal.SIGINT)
-    rest, _ = process.communicate(timeout=60)
+    rest, _ = process.communicate(timeout=120)
 
     assert json.loads(found.stdout)["rows"] == [{"n": sum(r.rows for r in RETAILERS)}]
     assert process.returncode == 0, rest
@@ -131,7 +131,7 @@ def test_a_demo_that_is_stopped_midway_leaves_nothing(tmp_path, number):
         assert line, told
         told += line
     process.send_signal(number)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=120)
 
     assert process.returncode == 130
     assert "SEALROOM-E1301" in err

@@ -8,20 +8,23 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from mpc.client.cli import asking, diagnosing, jobs, nodes, room, showing
+from mpc.client.cli import asking, diagnosing, jobs, learning, nodes, room, showing
 from mpc.client.cli.failures import UsageProblem, report, report_unexpected, report_usage
 from mpc.client.cli.terminal import Terminal
 from mpc.errors import JobCancelled, MpcError
 
 __all__ = ["build", "main"]
 
-ASK, MAKE, RUN, LOOK = "Ask", "Make a room", "Run a node", "Look after"
+ASK, LEARN, MAKE, RUN, LOOK = "Ask", "Learn", "Make a room", "Run a node", "Look after"
 
 
 class _Shelf(TyperGroup):
     """Lists commands in the order of a new user's first day."""
 
-    order = ("demo", "query", "explain", "tables", "jobs", "room", "party", "coordinator", "analyst", "doctor", "bench")
+    order = (
+        *("demo", "query", "explain", "tables", "jobs", "train", "model"),
+        *("room", "party", "coordinator", "analyst", "doctor", "bench"),
+    )
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Names of the commands; those without a place come last."""
@@ -46,6 +49,8 @@ def build() -> typer.Typer:
     app.command("query", rich_help_panel=ASK)(asking.query)
     app.command("explain", rich_help_panel=ASK)(asking.explain)
     app.command("tables", rich_help_panel=ASK)(asking.tables)
+    app.command("train", rich_help_panel=LEARN)(learning.train)
+    app.add_typer(learning.model, name="model", rich_help_panel=LEARN)
     app.add_typer(jobs.app, name="jobs", rich_help_panel=ASK)
     app.add_typer(room.app, name="room", rich_help_panel=MAKE)
     app.add_typer(nodes.party, name="party", rich_help_panel=RUN)

@@ -88,7 +88,7 @@ class _Story:
                 client = connect(room.folder / "analyst")
                 closing.callback(client.close)
                 self._tell_certificates(room, client)
-                self._ask(client, "SELECT COUNT(*) AS n FROM orders")  # the first query loads kernels everywhere
+                self._warm(client)
                 self._ask_all(client, list(files.values()))
                 self._tell_seen(room)
                 self._tell_cost()
@@ -143,6 +143,16 @@ class _Story:
             self.say(f"  {leaf.spiffe:<41}  {leaf.issuer:<28}  {days} d")
         group = client.analyst.key_exchange
         self.say(f"  mutual TLS everywhere; key exchange negotiated: [bold]{group}[/]")
+
+    def _warm(self, client: "Client") -> None:
+        """One question before the first, so that no time below contains the loading or making of kernels."""
+        from mpc.runtime.warming import kernel_cache
+
+        cache = kernel_cache()
+        if cache is None or not any(cache.rglob("*.nbc")):
+            self.say()
+            self.say("[dim]Compiling the kernels for this processor, once; half a minute.[/]")
+        self._ask(client, "SELECT COUNT(*) AS n FROM orders")
 
     def _ask_all(self, client: "Client", files: Sequence[Path]) -> None:
         from mpc.client.demo import QUESTIONS, agreement, plaintext_answer
