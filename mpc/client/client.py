@@ -108,7 +108,7 @@ class Client:
                 on_step(progress)
 
         future = asyncio.run_coroutine_threadsafe(self._analyst.train(job, step), self._loop)
-        run = TrainingRun(job.request.job, future, lambda: self._run(self._analyst.cancel(job.request.job)))
+        run = TrainingRun(job.request.job, future)
         run.steps = steps
         return run
 

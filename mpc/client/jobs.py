@@ -167,8 +167,8 @@ class PreparedJob:
         reference = m.JobReference(job=self.request.job)
         try:
             started = self.clock.monotonic()
-            await peer.submit(m.SubmitRequest(request=self.signed, recipient_key=self.public.data))
             try:
+                await peer.submit(m.SubmitRequest(request=self.signed, recipient_key=self.public.data))
                 await self._wait(peer, watcher)
             except asyncio.CancelledError:
                 await asyncio.shield(peer.cancel(reference))

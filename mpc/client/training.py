@@ -1,8 +1,8 @@
 """A training job as the analyst holds it: live progress, the model, its quality, cancel and resume."""
 
 import json
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future
+from collections.abc import Mapping
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +10,7 @@ import msgspec
 
 from mpc.client.answer import Report
 from mpc.client.jobs import Note, latest
-from mpc.errors import IntegrityError, ProtocolError
+from mpc.errors import IntegrityError, JobCancelled, ProtocolError
 from mpc.learn import FittedModel
 from mpc.wire.models import unpack_model
 
@@ -66,20 +66,20 @@ class TrainingRun:
 
     Args:
         job: The job's id; `Client.train(spec, resume=job)` goes on from its last checkpoint.
-        future: The result to come.
-        cancel: Cancels the job everywhere.
+        future: The result to come; cancelling it cancels the job everywhere.
     """
 
-    def __init__(self, job: str, future: "Future[Trained]", cancel: Callable[[], None]) -> None:
+    def __init__(self, job: str, future: "Future[Trained]") -> None:
         self.job = job
         self.steps: list[Step] = []
         self._future = future
-        self._cancel = cancel
 
     def wait(self, timeout_s: float | None = None) -> Trained:
         """Wait for the end and return what came of it; raises what ended the job."""
         try:
             return self._future.result(timeout_s)
+        except CancelledError:
+            raise JobCancelled("", job=self.job) from None
         except KeyboardInterrupt:
             self.cancel()
             raise
@@ -106,4 +106,4 @@ class TrainingRun:
 
     def cancel(self) -> None:
         """End the job at every party. Checkpoints stay, so that it can be resumed."""
-        self._cancel()
+        self._future.cancel()

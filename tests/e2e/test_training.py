@@ -1,0 +1,116 @@
+"""Training through processes: the client, the command line, a killed party and a resumed job."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from mpc.client import LocalRoom
+from mpc.errors import JobCancelled, TransportError
+from mpc.learn import Ease, LogisticRegression
+
+pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("training")]
+
+PARTIES = ("north", "south", "west")
+SPEC = LogisticRegression(table="cohort", target="y", features=("x0", "x1"), regularization=1.0)
+EASE = {"kind": "ease", "table": "clicks", "user": "user", "item": "item", "regularization": 20.0, "minimum_users": 3}
+
+
+def cohort(seed, rows=2000):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(rows, 2))
+    y = rng.random(rows) < 1 / (1 + np.exp(-(x @ [1.0, -0.7] + 0.2)))
+    return pa.table({"x0": x[:, 0], "x1": x[:, 1], "y": y.astype(np.int64)})
+
+
+def clicks(first, seed):
+    rng = np.random.default_rng(seed)
+    weights = 1 / np.arange(1, 31)
+    pairs = [
+        (first + u, f"i{i:02d}") for u in range(60) for i in rng.choice(30, 9, replace=False, p=weights / weights.sum())
+    ]
+    user, item = zip(*pairs, strict=True)
+    return pa.table({"user": user, "item": item})
+
+
+@pytest.fixture(scope="module")
+def room():
+    with LocalRoom({p: {"cohort": cohort(k), "clicks": clicks(1000 * k, k)} for k, p in enumerate(PARTIES)}) as room:
+        yield room
+
+
+def test_a_trained_model_and_its_report(room):
+    steps = []
+    run = room.client().train(SPEC, on_step=steps.append)
+
+    assert set(run.model.coefficients) >= {"x0", "x1"}
+    assert steps
+    assert steps == run.steps
+    assert run.report.participants == PARTIES
+    assert run.report.ciphertexts == 0
+
+
+def test_encrypted_and_clear_training_give_the_same_bits(room):
+    client = room.client()
+
+    assert client.train(EASE).model.digest() == client.train(EASE, scheme="clear").model.digest()
+
+
+def test_a_party_killed_in_mid_training_and_a_resumed_job(room):
+    client = room.client()
+    expected = client.train(SPEC).model.digest()
+
+    def kill(step):
+        if step.step == 2:
+            room.process("south").send_signal(signal.SIGKILL)
+
+    run = client.train(SPEC, on_step=kill)
+    with pytest.raises(TransportError):
+        run.wait()
+    room.restart("south")
+
+    resumed = client.train(SPEC, resume=run.job, attempt=2)
+
+    assert resumed.model.digest() == expected
+
+
+def test_a_cancelled_training_ends(room):
+    run = room.client().train(Ease("clicks", "user", "item", regularization=20.0, minimum_users=3))
+    run.cancel()
+
+    with pytest.raises(JobCancelled):
+        run.wait(30)
+
+
+def shell(room, tmp_path, *words):
+    environment = {**os.environ, "XDG_DATA_HOME": str(tmp_path / "data")}
+    command = [sys.executable, "-m", "mpc.client.cli", *words]
+    if words[0] == "train":
+        command += ["--room", str(room.folder / "analyst")]
+    done = subprocess.run([*command, "--json"], capture_output=True, text=True, timeout=180, env=environment)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_the_command_line_trains_lists_recommends_and_exports(room, tmp_path):
+    spec = tmp_path / "shop.json"
+    spec.write_text(json.dumps(EASE))
+
+    trained = shell(room, tmp_path, "train", str(spec))
+    assert trained["model"] == "shop"
+    assert [m["name"] for m in shell(room, tmp_path, "model", "list")["models"]] == ["shop"]
+    assert shell(room, tmp_path, "model", "show", "shop")["kind"] == "ease"
+    found = shell(room, tmp_path, "model", "recommend", "shop", "i00", "i03", "-k", "3")["recommendations"]
+    assert len(found) == 3
+    assert not {"i00", "i03"} & {r["item"] for r in found}
+    for ending in ("npz", "safetensors"):
+        exported = shell(room, tmp_path, "model", "export", "shop", "-o", str(tmp_path / f"shop.{ending}"))
+        assert json.loads(Path(exported["description"]).read_text())["kind"] == "ease"
+    with np.load(tmp_path / "shop.npz", allow_pickle=False) as arrays:
+        assert arrays["weights"].shape[0] == len(arrays["items"])
