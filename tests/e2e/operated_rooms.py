@@ -23,8 +23,9 @@ for line in sys.stdin:
             print(json.dumps({"step": event.step}), flush=True)
     try:
         if "train" in asked:
-            model = client.train(LinearRegression(**asked["train"])).model
-            answer = {"intercept": float(model.intercept), "coefficients": [float(x) for x in model.coefficients]}
+            spec = {**asked["train"], "features": tuple(asked["train"]["features"])}
+            model = client.train(LinearRegression(**spec)).model
+            answer = {"intercept": float(model.intercept), "coefficients": dict(model.coefficients)}
         else:
             answer = {"rows": [list(r) for r in client.sql(asked["sql"], watcher=watch).values]}
     except MpcError as error:
