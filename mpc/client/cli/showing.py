@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mpc.client.answer import Answer
     from mpc.client.client import Client
     from mpc.client.demo import Agreement, Question
+    from mpc.client.demo_recommender import Comparison
     from mpc.client.local import LocalRoom
 
 __all__ = ["demo"]
@@ -57,6 +58,7 @@ class _Story:
         self.again: list[Answer] = []
         self.clear: list[Answer] = []
         self.agreements: list[Agreement] = []
+        self.recommender: Comparison | None = None
         self.began = time.monotonic()
 
     def say(self, line: str = "") -> None:
@@ -73,13 +75,14 @@ class _Story:
         """Tell it all; returns whether every answer agrees with the plaintext one."""
         from mpc.client import connect
         from mpc.client.demo_data import write_orders
+        from mpc.client.demo_recommender import write_baskets
         from mpc.client.local import LocalRoom
 
         with tempfile.TemporaryDirectory(prefix="sealroom-demo-") as folder:
             self.say("[bold]Sealroom[/]  questions over the orders of three retailers. Nobody shows a row.")
-            files = write_orders(Path(folder))
+            files, baskets = write_orders(Path(folder)), write_baskets(Path(folder))
             self._tell_parties(files)
-            room = LocalRoom({name: {"orders": path} for name, path in files.items()})
+            room = LocalRoom({name: {"orders": path, "baskets": baskets[name]} for name, path in files.items()})
             started = time.monotonic()
             with ExitStack() as closing:
                 closing.enter_context(room)
@@ -90,6 +93,7 @@ class _Story:
                 self._tell_certificates(room, client)
                 self._warm(client)
                 self._ask_all(client, list(files.values()))
+                self._train(client, baskets)
                 self._tell_seen(room)
                 self._tell_cost()
                 if self.keep:
@@ -178,6 +182,23 @@ class _Story:
                 self.say(f"  {line}")
             self._tell_agreement(found)
 
+    def _train(self, client: "Client", baskets: dict[str, Path]) -> None:
+        """One recommender over all baskets; bit for bit the one that the pooled baskets give."""
+        from mpc.client.demo_recommender import SPEC, compare
+
+        self.title("A recommender over all three shops, from one encrypted Gram matrix (EASE)")
+        self.say("  Shoppers and baskets stay where they are; products count with 5 shoppers at 2 shops.")
+        run = client.train(SPEC)
+        done = run.wait()
+        table = next(t for t in client.tables() if t.name == SPEC.table)
+        self.recommender = found = compare(done.model, done.quality or {}, baskets, table)  # type: ignore[arg-type]
+        products = len(done.model.arrays()["items"])
+        self.say(f"  {products} products, {products * (products + 1) // 2:,} sums; {done.report.seconds:.1f} s")
+        mark = "[bold green]✓ bit for bit the model of the pooled baskets[/]"
+        self.say(f"  {mark if found.identical else '[bold red]✗ differs from the model of the pooled baskets[/]'}")
+        alone = ", ".join(f"{name} {value:.3f}" for name, value in found.alone.items())
+        self.say(f"  held-out purchases, NDCG@100: together [bold]{found.together:.3f}[/]; alone {alone}")
+
     def _ask(self, client: "Client", sql: str) -> "Answer":
         from mpc.client.cli.progress import JobProgress
 
@@ -232,7 +253,8 @@ class _Story:
 
     def _end(self, processes: dict[str, int]) -> bool:
         left = [name for name, pid in processes.items() if _group_lives(pid)]
-        good = all(a.holds for a in self.agreements)
+        trained = self.recommender
+        good = all(a.holds for a in self.agreements) and trained is not None and trained.identical
         seconds = time.monotonic() - self.began
         if self.terminal.json:
             print_json({**envelope("ok" if good else "error", 0 if good else 8), **self._data(left, seconds)})
@@ -267,7 +289,9 @@ class _Story:
                 QUESTIONS, self.answers, self.again, self.clear, self.agreements, strict=True
             )
         ]
-        return {"questions": rows, "left_running": left, "seconds": seconds}
+        trained = self.recommender
+        model = {} if trained is None else {"identical": trained.identical, "ndcg_100": trained.together}
+        return {"questions": rows, "recommender": model, "left_running": left, "seconds": seconds}
 
 
 def _seconds(answer: "Answer") -> float:
