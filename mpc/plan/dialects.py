@@ -106,6 +106,10 @@ class Dialect(Protocol):
         """LIKE without an escape character."""
         ...
 
+    def trimmed(self, op: Op, value: str) -> str:
+        """TRIM, LTRIM and RTRIM of all of Unicode's space separators."""
+        ...
+
     def text_test(self, op: Op, value: str, literal: str) -> str:
         """Prefix, suffix and substring tests."""
         ...

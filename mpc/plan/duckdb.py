@@ -80,6 +80,10 @@ class DuckDB:
         """LIKE; DuckDB has no escape character unless asked."""
         return f"({value} {'ILIKE' if any_case else 'LIKE'} {pattern})"
 
+    def trimmed(self, op: Op, value: str) -> str:
+        """TRIM, LTRIM and RTRIM."""
+        return f"{op.value.upper()}({value})"
+
     def text_test(self, op: Op, value: str, literal: str) -> str:
         """Prefix, suffix and substring tests."""
         name = {Op.STARTS_WITH: "STARTS_WITH", Op.ENDS_WITH: "ENDS_WITH", Op.CONTAINS: "CONTAINS"}[op]

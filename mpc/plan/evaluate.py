@@ -4,7 +4,6 @@ Values are Python's: int, Decimal, float, str, bool, date, datetime, None for NU
 """
 
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -14,6 +13,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from mpc.errors import InternalError, RangeError
+from mpc.plan import texts
 from mpc.plan.dates import add_interval, date_of, days, micros, part_of, timestamp_of, truncate
 from mpc.plan.finishers import nearest, typed_number
 from mpc.plan.ir import AggregateRef, Call, Column, KeyRef, Kind, Literal, Op, Scalar, Type
@@ -223,15 +223,6 @@ def _comparable(a: Any, b: Any) -> tuple[Any, Any]:
     return left, right
 
 
-def _like(*, any_case: bool) -> Callable[..., bool]:
-    def compute(_: Type, value: str, pattern: str) -> bool:
-        text = "".join({"%": ".*", "_": "."}.get(c, re.escape(c)) for c in pattern)
-        flags = re.DOTALL | (re.IGNORECASE if any_case else 0)
-        return re.fullmatch(text, value, flags) is not None
-
-    return compute
-
-
 def _shift(kind: Type, value: Any, by: Any) -> Any:
     if isinstance(by, tuple):
         return timestamp_of(add_interval(micros(_cast(kind, value)), by))
@@ -244,10 +235,6 @@ def _date_difference(_: Type, part: str, start: datetime, end: datetime) -> int:
         return months if part == "month" else end.year - start.year
     size = {"day": 86_400, "hour": 3_600, "minute": 60, "second": 1}[part] * 1_000_000
     return micros(end) // size - micros(start) // size
-
-
-def _substring(_: Type, text: str, start: int, length: int | None = None) -> str:
-    return text[start - 1 :] if length is None else text[start - 1 : start - 1 + length]
 
 
 def _function(apply: Callable[[float], float]) -> Callable[..., float]:
@@ -295,14 +282,14 @@ _STRICT: Final[Mapping[Op, Callable[..., Any]]] = MappingProxyType(
         Op.LESS_EQUAL: _compare(lambda a, b: a <= b),
         Op.GREATER: _compare(lambda a, b: a > b),
         Op.GREATER_EQUAL: _compare(lambda a, b: a >= b),
-        Op.LIKE: _like(any_case=False),
-        Op.ILIKE: _like(any_case=True),
-        Op.LOWER: lambda _, a: a.lower(),
-        Op.UPPER: lambda _, a: a.upper(),
-        Op.TRIM: lambda _, a: a.strip(" "),
-        Op.LTRIM: lambda _, a: a.lstrip(" "),
-        Op.RTRIM: lambda _, a: a.rstrip(" "),
-        Op.SUBSTRING: _substring,
+        Op.LIKE: lambda _, a, b: texts.like(a, b),
+        Op.ILIKE: lambda _, a, b: texts.like(texts.lower(a), texts.lower(b)),
+        Op.LOWER: lambda _, a: texts.lower(a),
+        Op.UPPER: lambda _, a: texts.upper(a),
+        Op.TRIM: lambda _, a: a.strip(texts.SPACES),
+        Op.LTRIM: lambda _, a: a.lstrip(texts.SPACES),
+        Op.RTRIM: lambda _, a: a.rstrip(texts.SPACES),
+        Op.SUBSTRING: lambda _, *args: texts.substring(*args),
         Op.LENGTH: lambda _, a: len(a),
         Op.CONCAT: lambda _, a, b: a + b,
         Op.STARTS_WITH: lambda _, a, b: a.startswith(b),

@@ -7,6 +7,7 @@ from typing import Final
 
 from mpc.plan.dialects import CHECK_FAILED, identifier, text_literal
 from mpc.plan.ir import Column, Kind, Op, Type
+from mpc.plan.texts import SPACES
 
 __all__ = ["POSTGRES", "Postgres"]
 
@@ -103,6 +104,11 @@ class Postgres:
     def like(self, value: str, pattern: str, *, any_case: bool) -> str:
         """LIKE; patterns hold no backslash, PostgreSQL's escape character."""
         return f"({value} {'ILIKE' if any_case else 'LIKE'} {pattern})"
+
+    def trimmed(self, op: Op, value: str) -> str:
+        """TRIM of the characters that DuckDB trims; by itself PostgreSQL knows the blank alone."""
+        name = {Op.TRIM: "BTRIM", Op.LTRIM: "LTRIM", Op.RTRIM: "RTRIM"}[op]
+        return f"{name}({value}, {text_literal(SPACES)})"
 
     def text_test(self, op: Op, value: str, literal: str) -> str:
         """Prefix, suffix and substring tests."""

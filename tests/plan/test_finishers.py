@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from mpc.errors import IntegrityError
 from mpc.plan import finish_query
+from mpc.plan.evaluate import GroupValues, evaluate
 from mpc.plan.finishers import nearest, square_root
+from mpc.plan.ir import Call, Kind, Literal, Op, Type
 
 
 @given(st.fractions(min_value=0, max_value=10**40))
@@ -173,3 +175,28 @@ def test_discovered_keys_are_needed_and_must_be_in_order(sales):
     for wrong in (None, keys[::-1], [*keys, keys[-1]]):
         with pytest.raises(IntegrityError):
             finish_query(plan, totals, wrong)
+
+
+def test_case_mapping_at_the_client_is_the_databases(sales):
+    everything = [chr(i) for i in range(32, 0x10000) if not 0xD800 <= i <= 0xDFFF]
+    sales.connection.execute("CREATE OR REPLACE TABLE letters AS SELECT unnest(?::VARCHAR[]) AS s", [everything])
+    rows = sales.connection.execute("SELECT s, upper(s), lower(s) FROM letters").fetchall()
+    nothing = GroupValues((), ())
+    kind = Type(kind=Kind.VARCHAR)
+    for text, upper, lower in rows:
+        assert evaluate(Call(Op.UPPER, (Literal(text, kind),), kind), nothing) == upper
+        assert evaluate(Call(Op.LOWER, (Literal(text, kind),), kind), nothing) == lower
+
+
+@pytest.mark.parametrize("name", ["TRIM", "LTRIM", "RTRIM"])
+def test_trimming_at_the_client_is_the_databases(sales, name):
+    spaces = "".join(chr(i) for i in range(1, 0x3100) if chr(i).isspace())
+    texts = ["a", *(f"{c}a{c}" for c in spaces)]
+    sales.connection.execute("CREATE OR REPLACE TABLE padded AS SELECT unnest(?::VARCHAR[]) AS s", [texts])
+    rows = sales.connection.execute(f"SELECT s, {name}(s) FROM padded").fetchall()
+    kind = Type(kind=Kind.VARCHAR)
+
+    for text, trimmed in rows:
+        assert evaluate(Call(Op(name.lower()), (Literal(text, kind),), kind), GroupValues((), ())) == trimmed, ascii(
+            text
+        )
