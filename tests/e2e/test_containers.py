@@ -168,7 +168,7 @@ def test_a_training_job_across_containers(analyst, room):
     pooled = duckdb.sql(
         f"SELECT regr_intercept(amount, quantity), regr_slope(amount, quantity) FROM read_parquet({files})"
         " WHERE amount IS NOT NULL"
-    ).fetchone()
+    ).fetchall()[0]
 
     answer = analyst.ask(
         {"train": {"table": "sales", "target": "amount", "features": ["quantity"], "regularization": 0.0}}
