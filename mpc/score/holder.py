@@ -102,7 +102,7 @@ class MatrixHolder:
         Raises:
             WireError: The message breaks the format.
         """
-        query = decode_query(self.plan, message)
+        query = decode_query(self.plan.shape, message)
         key = PublicKey(self.plan.parameters.id, query.public_key)
         cover = Cover(self.plan.product, key, execution=self._execution, entropy=entropy, insecure_omit=self._omit)
         if self._in_use.acquire(blocking=False):
@@ -124,7 +124,7 @@ class MatrixHolder:
             if number:
                 workspace.read(batch)
             products.extend(self._products(batch, cover, workspace))
-        return encode_reply(self.plan, Reply(name=query.name, products=tuple(products)))
+        return encode_reply(self.plan.shape, Reply(name=query.name, products=tuple(products)))
 
     def _products(
         self, batch: Sequence[Sequence[bytes]], cover: Cover, workspace: Workspace

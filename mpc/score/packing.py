@@ -11,7 +11,6 @@ from typing import Final
 from mpc.errors import ParameterError
 from mpc.schemes.rlwe.noise import lattice_of
 from mpc.score.holder import holder_memory
-from mpc.score.messages import query_size, reply_size
 from mpc.score.spec import Measure, ScorePlan, ScoreSpec, finest_spec
 
 __all__ = ["DEFAULT_COSTS", "PackingCost", "ScoringRequest", "UnitCosts", "choose_packing", "packing_costs"]
@@ -120,7 +119,7 @@ def choose_packing(request: ScoringRequest, costs: UnitCosts = DEFAULT_COSTS) ->
 
 def _cost(plan: ScorePlan, request: ScoringRequest, costs: UnitCosts) -> PackingCost:
     degree, queries = lattice_of(plan.parameters).degree, request.queries
-    upload, reply = query_size(plan, queries), reply_size(plan, queries)
+    upload, reply = plan.shape.query_bytes(queries), plan.shape.reply_bytes(queries)
     holder = plan.terms * (plan.matrix_rows * costs.multiply + costs.read) + plan.matrix_rows * costs.cover
     querier = plan.terms * costs.encrypt + plan.matrix_rows * costs.open
     return PackingCost(

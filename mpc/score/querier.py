@@ -90,7 +90,7 @@ class Querier:
         rows = tuple(tuple(encryptor.encrypt(query_polynomials(self.plan, row))) for row in integers)
         query = Query(name=source.token(NAME_BYTES), public_key=public_key.data, ciphertexts=rows)
         pending = PendingScores(name=query.name, queries=len(rows), key=key)
-        return Send(pending, (encode_query(self.plan, query),))
+        return Send(pending, (encode_query(self.plan.shape, query),))
 
     def receive(self, pending: PendingScores, message: bytes) -> Done[Scores]:
         """Open the reply; the key is used up and destroyed, whatever the reply is.
@@ -103,7 +103,7 @@ class Querier:
         plan = self.plan
         with pending.key as key:
             decryptor = secret.decryptor(key, execution=self._execution)
-            reply = decode_reply(plan, message)
+            reply = decode_reply(plan.shape, message)
             if reply.name != pending.name or len(reply.products) != pending.queries:
                 raise ProtocolError("a reply to another query")
             positions = plan.positions()

@@ -1,5 +1,6 @@
 """What a scoring is: what both sides agree on, checked once and turned into exact numbers."""
 
+import functools
 import math
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,7 +15,9 @@ from mpc.params.catalogue import PARAMETER_SETS, parameter_set
 from mpc.schemes.rlwe.matrix import MOST_TERMS
 from mpc.schemes.rlwe.noise import lattice_of
 from mpc.schemes.rlwe.products_noise import MINIMUM_FLOODING_BITS, ProductPlan, plan_products
-from mpc.schemes.rlwe.products_reply import Positions
+from mpc.schemes.rlwe.products_reply import Positions, reply_bytes
+from mpc.schemes.rlwe.wire import Kind, wire_format
+from mpc.score.messages import MessageShape
 
 __all__ = ["Measure", "ScorePlan", "ScoreSpec", "finest_spec"]
 
@@ -96,7 +99,7 @@ class ScoreSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ScorePlan:
     """A checked scoring. Reading it needs no secret and tells none."""
 
@@ -151,6 +154,21 @@ class ScorePlan:
         """
         per_coordinate = math.log2(2 * self.item_bound + 1)
         return math.ceil(self.spec.dimensions * per_coordinate / self.product.readable_bits)
+
+    @functools.cached_property
+    def shape(self) -> MessageShape:
+        """Sizes of the messages."""
+        lengths = wire_format(self.parameters).lengths
+        first, last = (reply_bytes(self.product, self.position(row)) for row in (0, self.matrix_rows - 1))
+        return MessageShape(
+            digest=self.spec.digest(),
+            public_key_bytes=lengths[Kind.PUBLIC_KEY],
+            ciphertext_bytes=lengths[Kind.SEEDED],
+            terms=self.terms,
+            rows=self.matrix_rows,
+            product_bytes=first,
+            last_product_bytes=last,
+        )
 
     def position(self, row: int) -> Positions:
         """Where the scores stand in one ciphertext of a reply."""

@@ -66,7 +66,7 @@ class Scene:
         vector = vectors(1, seed)
         sent = Querier(PLAN).ask(vector)
         message = sent.messages[0]
-        query = decode_query(PLAN, message)
+        query = decode_query(PLAN.shape, message)
         return vector, message, query, sent.state
 
     def unrounded(self, query):
@@ -183,8 +183,10 @@ def guess_is_confirmed(omit):
     """Someone who guesses the catalogue computes the reply's c1 from the query, and compares it with the real bytes."""
     scene = Scene()
     _, message, _, _ = scene.ask()
-    sent = decode_reply(PLAN, reply_of(scene.items, message, omit)).products[0][0]
-    guessed = decode_reply(PLAN, reply_of(scene.items, message, frozenset({Protection.RERANDOMISATION}))).products[0][0]
+    sent = decode_reply(PLAN.shape, reply_of(scene.items, message, omit)).products[0][0]
+    guessed = decode_reply(
+        PLAN.shape, reply_of(scene.items, message, frozenset({Protection.RERANDOMISATION}))
+    ).products[0][0]
     mask_bytes = N * PLAN.product.mask_bits // 8
     return sent[:mask_bytes] == guessed[:mask_bytes]
 
@@ -201,7 +203,7 @@ def test_real_replies_carry_no_coefficient_but_the_scores():
     words = -(-N * PLAN.product.mask_bits // 64) + -(-SPEC.rows * PLAN.product.body_bits // 64)
     scene = Scene()
     _, message, _, _ = scene.ask()
-    reply = decode_reply(PLAN, reply_of(scene.items, message)).products[0]
+    reply = decode_reply(PLAN.shape, reply_of(scene.items, message)).products[0]
 
     assert [len(one) for one in reply] == [8 * words]
 
@@ -209,7 +211,7 @@ def test_real_replies_carry_no_coefficient_but_the_scores():
 def test_what_the_key_holder_opens_beside_the_scores_is_uniform():
     scene = Scene()
     _, message, _, state = scene.ask()
-    reply = decode_reply(PLAN, reply_of(scene.items, message)).products[0]
+    reply = decode_reply(PLAN.shape, reply_of(scene.items, message)).products[0]
     opener = decryptor(SecretKey(PLAN.parameters.id, state.key.material()))
     slots = opener.decrypt(expand_replies(PLAN.product, PLAN.positions(), list(reply)))[0]
     others = np.delete(slots, np.arange(DIMENSIONS - 1, N, DIMENSIONS))

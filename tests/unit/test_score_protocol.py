@@ -15,7 +15,6 @@ from mpc.schemes.rlwe.ring import Arithmetic
 from mpc.score.encoding import item_integers, item_polynomials, query_integers
 from mpc.score.holder import MatrixHolder, holder_memory
 from mpc.score.ideal import ideal_scores
-from mpc.score.messages import query_size, reply_size
 from mpc.score.querier import Querier
 from mpc.score.spec import Measure, ScoreSpec, finest_spec
 
@@ -152,7 +151,7 @@ def test_messages_have_the_sizes_that_were_predicted():
     sent = Querier(plan).ask(normal(3, 20))
     reply = holder_of(plan, normal(5000, 20)).answer(sent.messages[0], **free).result
 
-    assert (len(sent.messages[0]), len(reply)) == (query_size(plan, 3), reply_size(plan, 3))
+    assert (len(sent.messages[0]), len(reply)) == (plan.shape.query_bytes(3), plan.shape.reply_bytes(3))
 
 
 def test_memory_is_stated_and_its_limit_is_kept_before_anything_is_read():

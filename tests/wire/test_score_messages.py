@@ -35,18 +35,18 @@ def exchange():
 def test_messages_survive_their_codec(exchange):
     _, query, reply, _ = exchange
 
-    assert encode_query(PLAN, decode_query(PLAN, query)) == query
-    assert b"".join(one for row in decode_reply(PLAN, reply).products for one in row) == reply[HEADER:]
+    assert encode_query(PLAN.shape, decode_query(PLAN.shape, query)) == query
+    assert b"".join(one for row in decode_reply(PLAN.shape, reply).products for one in row) == reply[HEADER:]
 
 
 def test_wrong_lengths_are_refused(exchange):
     _, query, reply, _ = exchange
     for message in wrong_lengths(query):
         with pytest.raises(WireError):
-            decode_query(PLAN, message)
+            decode_query(PLAN.shape, message)
     for message in wrong_lengths(reply):
         with pytest.raises(WireError):
-            decode_reply(PLAN, message)
+            decode_reply(PLAN.shape, message)
 
 
 def test_every_changed_bit_of_the_header_is_refused_but_those_of_the_name(exchange):
@@ -57,18 +57,18 @@ def test_every_changed_bit_of_the_header_is_refused_but_those_of_the_name(exchan
                 changed = bytearray(message)
                 changed[place] ^= 1 << bit
                 if 12 <= place < 28:
-                    assert decode(PLAN, bytes(changed)).name != message[12:28]
+                    assert decode(PLAN.shape, bytes(changed)).name != message[12:28]
                     continue
                 with pytest.raises(WireError):
-                    decode(PLAN, bytes(changed))
+                    decode(PLAN.shape, bytes(changed))
 
 
 def test_one_role_s_message_is_not_the_other_s(exchange):
     _, query, reply, _ = exchange
     with pytest.raises(WireError):
-        decode_query(PLAN, reply)
+        decode_query(PLAN.shape, reply)
     with pytest.raises(WireError):
-        decode_reply(PLAN, query)
+        decode_reply(PLAN.shape, query)
 
 
 def test_mutated_queries_are_refused_or_answered(exchange):
@@ -101,33 +101,33 @@ def test_mutated_replies_are_refused_or_open(exchange):
 def test_only_seeded_ciphertexts_are_taken(exchange):
     """The holder's bound on the noise and the spread of c1 hold for these alone."""
     holder, message, _, _ = exchange
-    query = decode_query(PLAN, message)
+    query = decode_query(PLAN.shape, message)
     first = bytearray(query.ciphertexts[0][0])
     first[5] = 2
     rows = ((bytes(first), *query.ciphertexts[0][1:]), *query.ciphertexts[1:])
     changed = Query(name=query.name, public_key=query.public_key, ciphertexts=rows)
     with pytest.raises(WireError):
-        holder.answer(encode_query(PLAN, changed), charge=lambda _: pytest.fail("charged"))
+        holder.answer(encode_query(PLAN.shape, changed), charge=lambda _: pytest.fail("charged"))
 
 
 def test_a_public_key_of_zeros_is_refused(exchange):
     holder, message, _, _ = exchange
-    query = decode_query(PLAN, message)
+    query = decode_query(PLAN.shape, message)
     key = query.public_key[:48] + bytes(len(query.public_key) - 48)
     changed = Query(name=query.name, public_key=key, ciphertexts=query.ciphertexts)
     with pytest.raises(WireError):
-        holder.answer(encode_query(PLAN, changed), charge=lambda _: pytest.fail("charged"))
+        holder.answer(encode_query(PLAN.shape, changed), charge=lambda _: pytest.fail("charged"))
 
 
 def test_a_message_has_between_one_and_the_most_queries(exchange):
     _, message, _, _ = exchange
-    query = decode_query(PLAN, message)
+    query = decode_query(PLAN.shape, message)
     for count in (0, MOST_QUERIES + 1):
         rows = (query.ciphertexts[0],) * count
         with pytest.raises(ParameterError):
-            encode_query(PLAN, Query(name=query.name, public_key=query.public_key, ciphertexts=rows))
+            encode_query(PLAN.shape, Query(name=query.name, public_key=query.public_key, ciphertexts=rows))
         with pytest.raises(WireError):
-            decode_query(PLAN, message[:8] + count.to_bytes(4, "little") + message[12:])
+            decode_query(PLAN.shape, message[:8] + count.to_bytes(4, "little") + message[12:])
 
 
 def test_a_covered_product_is_filled_up_with_zeros_alone():
