@@ -10,6 +10,7 @@ import tenseal.sealapi as seal
 from mpc.schemes.ckks.native import native_context
 from mpc.schemes.ckks.wire import Kind, unpack
 from mpc.schemes.rlwe.products import Protection
+from mpc.score.encoding import query_reals
 from mpc.score.messages import decode_reply
 from mpc.score.real_holder import RealMatrixHolder
 from mpc.score.real_querier import RealQuerier
@@ -62,7 +63,7 @@ def noise_of_a_reply(kind, omit):
     """What the phase holds beside the exact product: for an empty catalogue and for a full one."""
     items = np.zeros((4096, DIMENSIONS)) if kind == "empty" else vectors()
     sent, holder, _, product = exchange(items, omit)
-    query = vectors(9)[0] / np.linalg.norm(vectors(9)[0])
+    query = query_reals(PLAN.spec, vectors(9)[:1])[0]
     phase = integers(exact_phase(sent.state, product))
     for x, plain in zip(query.tolist(), holder._matrix._rows[0], strict=True):
         scaled = round(x * 2.0**PLAN.spec.query_scale_bits)
