@@ -10,7 +10,7 @@ import typer
 from mpc.client.bench import cli, micro, runner
 from mpc.client.bench.cases import Work, expect
 from mpc.client.bench.cli import BenchCommand, bench
-from mpc.client.bench.drift import Drift, Reading
+from mpc.client.bench.drift import DEFAULT_LIMIT, Drift, Reading
 from mpc.client.cli.terminal import Terminal
 from mpc.errors import ConfigurationError, ResourceExhausted
 
@@ -131,6 +131,10 @@ def test_a_busy_machine_reports_nothing(tmp_path, capfd, monkeypatch):
 def test_what_cannot_work_is_refused_before_measuring(words):
     with pytest.raises(ConfigurationError):
         run(*words)
+
+
+def test_the_stated_limit_is_the_judge_s():
+    assert cli._DEFAULT_DRIFT == DEFAULT_LIMIT
 
 
 def test_levels_exclude_each_other():

@@ -17,10 +17,10 @@ from mpc.errors import ResourceExhausted
 
 __all__ = ["DEFAULT_LIMIT", "Drift", "Reading", "read_loop"]
 
-DEFAULT_LIMIT: Final = 0.10
-"""Drift that a run accepts."""
+DEFAULT_LIMIT: Final = 0.15
+"""Drift that a run accepts: a quiet machine stays within 3 %, one whose cores are all busy within this on most rows."""
 
-_LOOPS: Final = 15
+_LOOPS: Final = 31
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Reading:
 
 
 def read_loop(loops: int = _LOOPS) -> Reading:
-    """Run the loop: about 20 ms."""
+    """Run the loop: about 40 ms."""
     import gmpy2
 
     modulus = gmpy2.mpz(2) ** 2048 - 1942289

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from html import escape
 from typing import Final
 
+from mpc.client.bench.drift import DEFAULT_LIMIT
 from mpc.client.bench.figure import Figure
 from mpc.client.bench.plots import figures_of
 from mpc.client.bench.records import Results
@@ -97,7 +98,7 @@ def _warnings(results: Results) -> str:
     words = []
     if results.level == "smoke":
         words.append("A smoke run: every case ran once, as small as it can be. Its figures mean nothing.")
-    if results.calibration.limit > 0.101:
+    if results.calibration.limit > DEFAULT_LIMIT:
         words.append(
             f"The accepted drift was raised to {results.calibration.limit:.0%}: the machine was not quiet, the figures "
             "are indicative."
