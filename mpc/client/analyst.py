@@ -22,9 +22,11 @@ from mpc.learn.digest import training_digest
 from mpc.params import parameter_set
 from mpc.plan import Explanation, QueryPlan, compile_query, explain, finish_query, fold_now, value_header
 from mpc.primitives import SumHeader
+from mpc.runtime import traces
 from mpc.runtime.channel import GrpcCoordinatorPeer
 from mpc.runtime.clock import Clock, SystemClock
 from mpc.runtime.peers import CoordinatorPeer
+from mpc.runtime.tls import CurrentLeaf
 from mpc.sum.transcript import WIRE_VERSION
 from mpc.wire import messages as m
 from mpc.wire.job import JobKind
@@ -51,7 +53,8 @@ class Analyst:
     @classmethod
     def connect(cls, profile: Profile) -> "Analyst":
         """Open a channel to the room's coordinator; it connects with the first call."""
-        peer = GrpcCoordinatorPeer(profile.manifest.coordinator, profile.keys.leaf())
+        traces.set_up(profile.name)
+        peer = GrpcCoordinatorPeer(profile.manifest.coordinator, CurrentLeaf(profile.keys))
         return cls(profile=profile, peer=peer, clock=SystemClock(), keys=KeyPool())
 
     @property

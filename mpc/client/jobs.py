@@ -21,6 +21,7 @@ from mpc.packing.segments import IntegerArray
 from mpc.params import parameter_set
 from mpc.parties import PartyId
 from mpc.primitives import SumHeader
+from mpc.runtime import traces
 from mpc.runtime.clock import Clock
 from mpc.runtime.peers import CoordinatorPeer
 from mpc.schemes import secret as secret_schemes
@@ -167,14 +168,15 @@ class PreparedJob:
         reference = m.JobReference(job=self.request.job)
         try:
             started = self.clock.monotonic()
-            try:
-                await peer.submit(m.SubmitRequest(request=self.signed, recipient_key=self.public.data))
-                await self._wait(peer, watcher)
-            except asyncio.CancelledError:
-                await asyncio.shield(peer.cancel(reference))
-                raise
-            waited = self.clock.monotonic()
-            outcome = await self._fetch(peer, header_of)
+            with traces.span("job", job=self.request.job[:8], kind=self.request.kind.value):
+                try:
+                    await peer.submit(m.SubmitRequest(request=self.signed, recipient_key=self.public.data))
+                    await self._wait(peer, watcher)
+                except asyncio.CancelledError:
+                    await asyncio.shield(peer.cancel(reference))
+                    raise
+                waited = self.clock.monotonic()
+                outcome = await self._fetch(peer, header_of)
             outcome.phases["wait"] = waited - started
             outcome.phases["fetch and open"] = self.clock.monotonic() - waited
             return outcome

@@ -93,9 +93,9 @@ class Metrics:
         """Count a job that ended: `released`, `aborted`, or the code of the error that ended it."""
         self._jobs.labels(kind, outcome).inc()
 
-    def round_done(self) -> None:
-        """Count a sum."""
-        self._rounds.inc()
+    def rounds_done(self, number: int = 1) -> None:
+        """Count sums."""
+        self._rounds.inc(number)
 
     def moved(self, direction: str, ciphertexts: int, size: int) -> None:
         """Count ciphertexts that were `sent` or `received`."""

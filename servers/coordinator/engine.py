@@ -41,6 +41,7 @@ class Progress:
 
     traffic: dict[str, dict[str, int]] = field(default_factory=dict)
     phases: dict[str, float] = field(default_factory=dict)
+    rounds: int = 0
 
     def count(self, member: str, direction: str, ciphertexts: int, size: int) -> None:
         """Add to a member's counters; direction is `received` or `sent`."""
@@ -234,6 +235,7 @@ class JobRun:
         ask = m.ContributeRequest(job=self.request.job, round=offer.round, offer=key.offer, public_key=key.public_key)
         await self._timed("add", self._add(offer, ask, aggregator, sums))
         sums.seal()
+        self.progress.rounds += 1
         try:
             return await self._timed("local", self._each(self._deliverer(offer, sums), "deliver"))
         finally:

@@ -24,6 +24,7 @@ from mpc.keys.identity import verify_signed
 from mpc.keys.manifest import Manifest
 from mpc.keys.public import public_key_digest
 from mpc.parties import PartyId
+from mpc.runtime import traces
 from mpc.runtime.clock import Clock
 from mpc.runtime.metrics import Metrics
 from mpc.runtime.peers import PartyPeer
@@ -173,8 +174,9 @@ class Hub:
     async def _drive(self, live: _Live) -> None:
         request = live.run.request
         try:
-            async with asyncio.timeout(max(0.0, request.expires_at - self._clock.now())):
-                await live.run.run()
+            with traces.span("coordinate", job=request.job[:8], kind=request.kind.value):
+                async with asyncio.timeout(max(0.0, request.expires_at - self._clock.now())):
+                    await live.run.run()
             await self._end(live, JobState.RELEASED, None)
         except MpcError as error:
             await self._end(live, JobState.ABORTED, error)
@@ -204,6 +206,7 @@ class Hub:
         error, progress = live.error, live.run.progress
         outcome = "released" if error is None else error.code if isinstance(error, MpcError) else InternalError.code
         self._metrics.job_ended(live.run.request.kind.value, outcome)
+        self._metrics.rounds_done(progress.rounds)
         for phase, seconds in progress.phases.items():
             self._metrics.phase(phase, seconds)
         for counts in progress.traffic.values():

@@ -303,7 +303,7 @@ class PartyNode:
                         yield m.ContributionFrame(ciphertexts=chunk)
                     continue
                 self._metrics.phase(Operation.CONTRIBUTE.value, self._clock.monotonic() - started)
-                self._metrics.round_done()
+                self._metrics.rounds_done()
                 receipt = job.receipt(header, msgspec.msgpack.decode(raw, type=bytes))
                 yield m.ContributionFrame(receipt=self._identity.sign(receipt, self.name))
 

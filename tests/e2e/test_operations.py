@@ -257,3 +257,51 @@ def test_logs_of_a_full_run_contain_no_value(operated):
         for line in text.splitlines():
             record = json.loads(line)
             assert {"time", "level", "node", "event"} <= set(record)
+
+
+def test_a_trace_reaches_from_the_client_to_the_workers(tmp_path, monkeypatch):
+    """A collector on loopback receives the spans of every process; they are one tree and say nothing of the data."""
+    pytest.importorskip("opentelemetry.exporter.otlp.proto.grpc", reason="the extra `otel` is not installed")
+    from concurrent.futures import ThreadPoolExecutor
+
+    import grpc
+    from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as pb
+    from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as service
+
+    from mpc.runtime import traces
+
+    received = []
+
+    class Collector(service.TraceServiceServicer):
+        def Export(self, request, context):
+            received.append(request)
+            return pb.ExportTraceServiceResponse()
+
+    server = grpc.server(ThreadPoolExecutor(2))
+    service.add_TraceServiceServicer_to_server(Collector(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "100")
+    try:
+        with LocalRoom({p: {"sales": sales(50, i)} for i, p in enumerate(("north", "south"))}) as room:
+            room.client().sql(f"SELECT COUNT(*) AS n FROM sales WHERE region = '{CANARIES[0]}'")
+        traces.shut_down()
+    finally:
+        server.stop(0)
+
+    spans = [
+        (resource.resource.attributes[-1].value.string_value, span)
+        for request in received
+        for resource in request.resource_spans
+        for scope in resource.scope_spans
+        for span in scope.spans
+    ]
+    job = next(span for _, span in spans if span.name == "job")
+    linked = [span for _, span in spans if span.trace_id == job.trace_id]
+    names = {span.name for span in linked}
+    assert {"job", "Submit", "coordinate", "Commit", "Begin", "Contribute", "worker advance"} <= names, names
+    ids = {span.span_id for span in linked}
+    assert all(span.parent_span_id in ids for span in linked if span is not job)
+    text = str(received)
+    assert not any(canary in text for canary in (*CANARIES, "SELECT", "region"))

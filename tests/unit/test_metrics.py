@@ -20,7 +20,7 @@ def test_counters_count():
     metrics.job_ended("sql", "released")
     metrics.moved("sent", 3, 3000)
     metrics.moved("sent", 1, 1000)
-    metrics.round_done()
+    metrics.rounds_done()
     metrics.worker_started()
     metrics.worker_ended("died")
     metrics.call("Commit", "ok", 0.01)
@@ -50,7 +50,7 @@ def test_watched_values_are_read_at_each_scrape():
 
 def test_two_nodes_of_a_process_do_not_add_up():
     one, two = Metrics(), Metrics()
-    one.round_done()
+    one.rounds_done()
 
     assert sample(two, "sealroom_rounds_total") == 0
 
