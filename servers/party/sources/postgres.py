@@ -34,6 +34,7 @@ from mpc.errors import (
     ResourceExhausted,
     SourceError,
 )
+from mpc.plan import check_failure
 from servers.party.sources.arrow import columns_of
 from servers.party.sources.base import BATCH_ROWS, Columns, Dialect, Snapshot, SourceColumn
 from servers.party.sources.digests import identity_of
@@ -234,6 +235,10 @@ class PostgresSource:
             return DeadlineExceeded(detail)
         if state == "42501":
             return SourceError(detail, reason="the database role may not read it")
+        found = check_failure(str(error))  # names of columns alone; what else the message says stays here
+        columns = {c.name for table in self._columns.values() for c in table}
+        if found is not None and all(n.strip() in columns for n in str(found.fields["column"]).split(",")):
+            return found
         if isinstance(error, MemoryError) or state.startswith(("53", "54")):
             return ResourceExhausted(detail)
         leaf = {"22": RangeError, "42": PlanError}.get(state[:2], SourceError)
