@@ -44,7 +44,9 @@ _OPTIONS: Final = (
     ("grpc.max_metadata_size", METADATA_BYTES),
     ("grpc.keepalive_time_ms", 15_000),  # a peer that a cut cable took away is noticed within these two together
     ("grpc.keepalive_timeout_ms", 8_000),
+    ("grpc.http2.ping_timeout_ms", 8_000),
     ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.dns_min_time_between_resolutions_ms", 1_000),  # a container that comes back has another address
     ("grpc.enable_retries", 0),
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.min_reconnect_backoff_ms", 200),

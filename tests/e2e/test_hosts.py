@@ -207,6 +207,21 @@ def test_a_party_cut_off_in_the_middle(hosts, analyst, faults, expected):
     assert rows == expected
 
 
+def test_a_party_that_freezes(hosts, analyst, faults, expected):
+    def freeze(step):
+        if step == "compute":
+            hosts.processes["west"].send_signal(signal.SIGSTOP)
+
+    answer = analyst.ask(GROUPED, freeze)
+    hosts.processes["west"].send_signal(signal.SIGCONT)
+    seconds, rows = analyst.until_rows(GROUPED)
+    faults.add("west frozen in the middle, then thawed", answer, seconds)
+
+    assert answer.get("rows") == expected or "west" in answer["said"]
+    assert answer["seconds"] < 45
+    assert rows == expected
+
+
 @pytest.mark.parametrize("victim", ["north", "coordinator"])
 def test_a_host_that_dies_and_comes_back(hosts, analyst, faults, expected, victim):
     def kill(step):
