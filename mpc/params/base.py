@@ -8,7 +8,7 @@ from typing import NewType
 import msgspec
 
 from mpc.errors import ParameterError
-from mpc.params.security import LATTICE_LOG_Q_128, SecurityLevel
+from mpc.params.security import LATTICE_LOG_Q_128, MINIMUM_ERROR_DEVIATION, SecurityLevel
 
 __all__ = ["LatticeParameters", "ParameterSet", "SchemeId", "SetId"]
 
@@ -57,11 +57,13 @@ class LatticeParameters:
         """Refuse parameters under 128 bits.
 
         Raises:
-            ParameterError: The degree is not in the table, or q is too large for it.
+            ParameterError: The degree is not in the table, q is too large for it, or the error is too narrow.
         """
         ceiling = LATTICE_LOG_Q_128.get(self.degree)
         if ceiling is None or self.log_q > ceiling or self.secret != "ternary":  # noqa: S105
             raise ParameterError(f"N = {self.degree} with log2 q = {self.log_q} does not reach 128 bits")
+        if self.error_deviation < MINIMUM_ERROR_DEVIATION or len(set(self.moduli)) != len(self.moduli):
+            raise ParameterError("an error of 3.19 or more and distinct primes are what the table is for")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
