@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from mpc.client.analysis import Analysis
 from mpc.client.answer import Answer, Report
 from mpc.client.jobs import KeyPool, Note, NoteReader, Outcome, PreparedJob, Watcher, latest
 from mpc.client.profile import Profile
@@ -227,6 +228,10 @@ class Analyst:
         """
         plan = self.compile(text)
         return self._explain(plan, scheme)
+
+    async def explain_analyze(self, text: str, *, scheme: str | None = None) -> Analysis:
+        """Run a query and set what it took beside what was predicted. It is a job like any other."""
+        return Analysis(self.explain(text, scheme=scheme), await self.sql(text, scheme=scheme))
 
     def _explain(self, plan: QueryPlan, scheme: str | None) -> Explanation:
         participants = self.participants(plan.table)

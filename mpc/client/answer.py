@@ -1,5 +1,7 @@
 """What a query gives back: rows, and a report of what it cost and who learned what."""
 
+import html
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -7,9 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
+    import polars as pl
     import pyarrow as pa
 
 __all__ = ["Answer", "Report"]
+
+_SHOWN = 200
+"""Rows that a notebook shows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,8 +105,36 @@ class Answer:
 
         return pd.DataFrame({name: self.column(name) for name in self.columns}, columns=list(self.columns))
 
+    def to_polars(self) -> "pl.DataFrame":
+        """The rows as a `polars.DataFrame`."""
+        import polars as pl
+
+        frame = pl.from_arrow(self.to_arrow())
+        assert isinstance(frame, pl.DataFrame)
+        return frame
+
+    def to_parquet(self, path: "str | os.PathLike[str]") -> None:
+        """Write the rows as a Parquet file."""
+        import pyarrow.parquet as pq
+
+        pq.write_table(self.to_arrow(), path)
+
     def __str__(self) -> str:
         return table_text(self.columns, self.values)
+
+    def _repr_html_(self) -> str:
+        """The rows as a table, and one line of cost, for notebooks."""
+        head = "".join(f"<th>{html.escape(name)}</th>" for name in self.columns)
+        body = "".join(
+            "<tr>" + "".join(f"<td>{html.escape(cell(v))}</td>" for v in row) + "</tr>" for row in self.values[:_SHOWN]
+        )
+        more = f"<p>{len(self.values) - _SHOWN:,} more rows</p>" if len(self.values) > _SHOWN else ""
+        report = self.report
+        cost = f"{report.seconds:.2f} s, {report.scheme} ({report.security}), {len(report.participants)} parties"
+        return (
+            f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{more}<p><small>{html.escape(cost)}"
+            "</small></p>"
+        )
 
 
 def cell(value: object) -> str:

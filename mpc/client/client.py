@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from mpc.client.analysis import Analysis
 from mpc.client.analyst import Analyst
 from mpc.client.answer import Answer
 from mpc.client.jobs import Watcher
@@ -73,6 +74,10 @@ class Client:
     def explain(self, text: str, scheme: str | None = None) -> Explanation:
         """What a query would do and who would learn what; nothing is sent."""
         return self._analyst.explain(text, scheme=scheme)
+
+    def explain_analyze(self, text: str, scheme: str | None = None) -> Analysis:
+        """Run a query and set what it took beside what was predicted."""
+        return self._run(self._analyst.explain_analyze(text, scheme=scheme))
 
     def train(
         self,
