@@ -138,7 +138,7 @@ def test_both_arithmetics_and_any_number_of_threads_give_the_same_bytes():
 
 def test_a_batch_larger_than_the_workspace_is_answered_in_parts(monkeypatch):
     monkeypatch.setattr("mpc.score.holder._QUERY_MEMORY", 1)
-    monkeypatch.setattr("mpc.score.holder._ROWS_AT_ONCE", 2)
+    monkeypatch.setattr("mpc.score.holder._ROWS_AT_ONCE", 4)
     plan = finest_spec(catalogue="c", rows=1500, dimensions=9, dimensions_per_ciphertext=16).compile()
     items, asked = normal(1500, 9), normal(5, 9, 1)
 

@@ -1,8 +1,8 @@
 """Plaintext polynomials in evaluation form, kept for many products.
 
 A matrix has R rows of C polynomials. It takes 12.5 bytes per coefficient at two primes (50 bits each, nothing else), in
-the order in which products read it: prime, group of eight values, row, term. Knows no secret key; what it holds is the
-owner's.
+the order in which products read it: prime, group of eight values, four rows, term. Knows no secret key; what it holds
+is the owner's.
 """
 
 import importlib

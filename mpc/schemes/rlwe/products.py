@@ -122,8 +122,9 @@ class Workspace:
     def multiply(self, count: int, rows: range) -> Words:
         """The products of some neighbouring rows with the first `count` queries read: a view of `products`."""
         constants, kernels = self.execution.ring(self.matrix.parameters), product_kernels()
-        if not 1 <= len(rows) <= self.rows or rows.step != 1 or rows.stop > self.matrix.rows:
-            raise ParameterError(f"one to {self.rows} neighbouring rows at once")
+        fits = 1 <= len(rows) <= self.rows and rows.step == 1 and rows.stop <= self.matrix.rows
+        if not fits or rows.start % 4 or (rows.stop % 4 and rows.stop < self.matrix.rows):
+            raise ParameterError(f"one to {self.rows} neighbouring rows at once, in fours")
         reduction = np.array([
             multipliers([1, (1 << 52) % prime, (1 << 104) % prime], prime, constants.arithmetic)
             for prime in constants.moduli
@@ -181,7 +182,8 @@ class _Scratch:
         self.rows = np.empty((2, n, LANES), dtype=np.uint64)
 
     def release(self) -> None:
-        release(self.words, self.filling, self.work, self.parts, self.rows)
+        """Overwrite the coins and what was made of them; the rest is what was sent."""
+        release(self.words, self.work)
 
 
 class Cover:

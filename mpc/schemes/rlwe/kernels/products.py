@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mpc.schemes.rlwe.kernels import packing, sampling, transform
 from mpc.schemes.rlwe.kernels.compiled import compiled, inlined
 from mpc.schemes.rlwe.kernels.pipeline import make_multipliers
-from mpc.schemes.rlwe.kernels.products_rows import dot_four, dot_one
+from mpc.schemes.rlwe.kernels.products_rows import dot_four, dot_one, dot_three, dot_two
 from mpc.schemes.rlwe.kernels.words import address, high_product, transpose
 
 __all__ = [
@@ -52,10 +52,13 @@ def encode_rows(
 ) -> None:
     """Transform eight signed polynomials `(8, N)` and store the first `count` of them.
 
-    They become polynomials `first` and following of row `row` of `out`, `(k, G, S, C, 25)` halfwords. Magnitudes are
+    They become polynomials `first` and following of row `row` of `out`, `(k, G, S, C, 25)` halfwords, in which the
+    groups of four rows (fewer at the end) alternate: the memory of rows 4 i to 4 i + 3 is `(C, 4, 25)`. Magnitudes are
     below every prime; `work` is `(N, 8)`.
     """
-    n = coefficients.shape[1]
+    n, terms = coefficients.shape[1], out.shape[3]
+    base = row & ~3
+    together = min(4, out.shape[2] - base)
     for i in range(scale.shape[0]):
         q = scale[i, 0]
         for j in range(n):
@@ -64,6 +67,7 @@ def encode_rows(
                 work[j, lane] = min(value, value + q)
         transform.forward(work, forward[i], modulus[i], ifma)
         for group in range(n >> 3):
+            rows = out[i, group, base : base + together].reshape((terms, together, 25))
             for lane in range(count):
                 for h in range(25):
                     source = (16 * h) // 50
@@ -71,7 +75,7 @@ def encode_rows(
                     value = work[8 * group + source, lane] >> np.uint64(used)
                     if used > 34:
                         value |= work[8 * group + source + 1, lane] << np.uint64(50 - used)
-                    out[i, group, row, first + lane, h] = value & _LOW_16
+                    rows[first + lane, row - base, h] = value & _LOW_16
 
 
 @compiled
@@ -99,40 +103,51 @@ def multiply_rows(
 ) -> None:
     """Some rows of a matrix times every query, for some groups (from the first number to before the second).
 
-    `matrix` is `(k, G, S, C, 25)` halfwords and ends at least 14 bytes before its memory does; `queries` are
-    `(Q, k, G, C', 2, 8)` with C' >= C; `reduction` are the multipliers of 1, 2^52 and 2^104, `(k, 3, 2)`; `out` is
-    `(Q, R, 2, k, N)` with R at least the number of rows.
+    Both numbers are multiples of four (the second may be that of all rows). `matrix` is as `encode_rows` leaves it and
+    ends at least 14 bytes before its memory does; `queries` are `(Q, k, G, C', 2, 8)` with C' >= C; `reduction` are the
+    multipliers of 1, 2^52 and 2^104, `(k, 3, 2)`; `out` is `(Q, R, 2, k, N)` with R at least the number of rows.
     """
     terms = matrix.shape[3]
-    stride, out_stride, second = np.int64(50 * terms), np.int64(out.strides[1]), np.int64(out.strides[2])
+    out_stride, second = np.int64(out.strides[1]), np.int64(out.strides[2])
     sums = np.empty((2, 2, 8), dtype=np.uint64)
     for i in range(matrix.shape[0]):
         block, constants = address(modulus[i]), address(reduction[i])
         for group in range(groups[0], groups[1]):
-            row = rows[0]
-            while row < rows[1]:
-                step = 4 if row + 4 <= rows[1] else 1
-                source = address(matrix[i, group, row])
+            for row in range(rows[0], rows[1], 4):
+                together = min(4, rows[1] - row)
+                source = matrix[i, group, row : row + together].reshape((terms, together, 25))
                 for query in range(queries.shape[0]):
-                    terms_of = address(queries[query, i, group])
                     place = row - rows[0]
-                    target = address(out[query, place, 0, i, 8 * group :])
-                    places = (source, stride, terms_of, np.int64(terms), target, out_stride, second, block, constants)
+                    factors, target = queries[query, i, group], address(out[query, place, 0, i, 8 * group :])
                     if not ifma:
-                        for r in range(step):
-                            _dot(matrix[i, group, row + r], queries[query, i, group], scale[i], sums)
+                        for r in range(together):
+                            _dot(source[:, r], factors, scale[i], sums)
                             for part in range(2):
                                 out[query, place + r, part, i, 8 * group : 8 * group + 8] = sums[part, 0]
-                    elif step == 4:
+                        continue
+                    places = (
+                        address(source),
+                        address(factors),
+                        np.int64(terms),
+                        target,
+                        out_stride,
+                        second,
+                        block,
+                        constants,
+                    )
+                    if together == 4:
                         dot_four(places)
+                    elif together == 3:
+                        dot_three(places)
+                    elif together == 2:
+                        dot_two(places)
                     else:
                         dot_one(places)
-                row += step
 
 
 @inlined
 def _dot(row: NDArray[np.uint16], query: Words, scale: Words, sums: Words) -> None:
-    """The inner product of one row `(C, 25)` with a query `(C', 2, 8)`, canonical, in `sums[:, 0]`.
+    """The inner product of one row's groups `(C, 25)` with a query `(C', 2, 8)`, canonical, in `sums[:, 0]`.
 
     The sums are exact in two words, and 2^64 modulo q brings them below q.
     """

@@ -2,8 +2,9 @@
 
 A row of eight residues takes 50 bytes; its lanes are moved apart by one byte shuffle and one shift. Products of 52-bit
 integers are added up unreduced, low and high halves apart, in 64-bit lanes: up to 4095 of them cannot overflow, since a
-low half is below 2^52. Four rows at once share the loads of the ciphertexts and keep the memory busy; what they will
-need a little later is fetched ahead. The bounds in the comments assume C <= 4095 terms and primes in (2^49, 2^50).
+low half is below 2^52. Up to four rows at once share the loads of the ciphertexts; their groups alternate in memory, so
+that the matrix is read in one sweep, and are fetched ahead. The bounds in the comments assume at most 4095 terms and
+primes in (2^49, 2^50).
 """
 
 from typing import Any, Final
@@ -15,10 +16,10 @@ from numba.extending import intrinsic
 from mpc.schemes.rlwe.kernels.host import host_has_ifma
 from mpc.schemes.rlwe.kernels.rows import I64, Ifma
 
-__all__ = ["dot_four", "dot_one"]
+__all__ = ["dot_four", "dot_one", "dot_three", "dot_two"]
 
 _ROW_BYTES: Final = 50
-_AHEAD: Final = 1024
+_AHEAD: Final = 2048
 _I8, _I32 = ir.IntType(8), ir.IntType(32)
 _BYTES = ir.VectorType(_I8, 64)
 _U8 = ir.VectorType(I64, 8)
@@ -67,21 +68,21 @@ class _Dot(Ifma):
 
 
 def _dot(rows: int) -> Any:
-    """A numba intrinsic `f((matrix, stride, query, count, out, out_stride, second, modulus, reduction))`.
+    """A numba intrinsic `f((matrix, query, count, out, out_stride, second, modulus, reduction))`.
 
-    All of these are addresses, counts, or strides in bytes. `matrix` is the first of `rows` packed rows of `count`
-    terms, `stride` apart; `query` holds two rows of eight words per term. The results of row r, eight canonical
-    residues, go to `out + r out_stride`, those of the ciphertexts' second polynomials `second` bytes further. On a
-    processor without IFMA it compiles to nothing: the dispatcher never calls it there.
+    All of these are addresses, counts, or strides in bytes. `matrix` holds, term by term, one packed group of each of
+    `rows` rows; `query` two rows of eight words per term, of which there are `count`. The results of row r, eight
+    canonical residues, go to `out + r out_stride`, those of the ciphertexts' second polynomials `second` bytes further.
+    On a processor without IFMA it compiles to nothing: the dispatcher never calls it there.
     """
 
     @intrinsic  # type: ignore[untyped-decorator]
     def operation(_typing: Any, _places: Any) -> Any:
-        signature = types.void(types.UniTuple(types.int64, 9))
+        signature = types.void(types.UniTuple(types.int64, 8))
 
         def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
             if host_has_ifma():
-                _emit_dot(builder, rows, *(builder.extract_value(arguments[0], i) for i in range(9)))
+                _emit_dot(builder, rows, *(builder.extract_value(arguments[0], i) for i in range(8)))
             return context.get_dummy_value()
 
         return signature, generate
@@ -93,7 +94,6 @@ def _emit_dot(
     builder: Any,
     rows: int,
     matrix: Any,
-    stride: Any,
     query: Any,
     count: Any,
     out: Any,
@@ -112,12 +112,12 @@ def _emit_dot(
     sums = [[builder.phi(_U8) for _ in range(4)] for _ in range(rows)]
     place = builder.add(query, builder.shl(term, ir.Constant(I64, 7)))
     values = (dot.load(place), dot.load(place, ir.Constant(I64, 64)))
-    source = builder.add(matrix, builder.mul(term, ir.Constant(I64, _ROW_BYTES)))
+    source = builder.add(matrix, builder.mul(term, ir.Constant(I64, rows * _ROW_BYTES)))
     after = []
     for row in range(rows):
         dot.fetch(source)
         after.append(dot.accumulate(sums[row], dot.residues(source), values))
-        source = builder.add(source, stride)
+        source = builder.add(source, ir.Constant(I64, _ROW_BYTES))
     following = builder.add(term, one)
     term.add_incoming(following, loop)
     for old, new in zip(sums, after, strict=True):
@@ -132,4 +132,4 @@ def _emit_dot(
         out = builder.add(out, out_stride)
 
 
-dot_one, dot_four = _dot(1), _dot(4)
+dot_one, dot_two, dot_three, dot_four = (_dot(rows) for rows in range(1, 5))
