@@ -412,7 +412,7 @@ def test_movielens_implicit_reaches_the_published_figure(dimension, expected):
         items=tuple(np.unique(rows["item"]).tolist()), dimension=dimension, iterations=16, scale_bits=20,
         rating="rating", minimum_rating=4.0, minimum_items=5, holdout=Holdout(5),
     )  # fmt: skip
-    rooms = room(rows, "user", "3")
+    rooms = room(rows, "user", "2")
     quality = run_ideal([evaluate(train(spec, rooms), spec, data) for data in rooms])[0]
 
     assert quality.ndcg[100] == pytest.approx(expected, abs=0.005)
