@@ -23,7 +23,7 @@ echo "image lane: programs after $((SECONDS - started)) s"
 # The home-made base carries this machine's certificate bundle, so it stays on this machine.
 if ! podman image exists "$base"; then
     mmdebstrap -q --variant=minbase --hook-dir=/usr/share/mmdebstrap/hooks/merged-usr \
-        --include=usr-is-merged,python3,python3-venv,python3-pip,ca-certificates \
+        --include=usr-is-merged,python3,python3-venv,ca-certificates \
         --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
         --dpkgopt='path-exclude=/usr/share/man/*' \
         --customize-hook='rm -f "$1"/usr/lib/python3.*/EXTERNALLY-MANAGED; ln -s /usr/bin/python3 "$1"/usr/local/bin/python' \
