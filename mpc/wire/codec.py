@@ -1,6 +1,7 @@
 """Native messages to protobuf bytes and back: the only importer of the generated classes.
 
-Decoding is strict: `mpc.wire.form` checks the bytes before protobuf sees them.
+Decoding is strict: `mpc.wire.form` checks the bytes before protobuf sees them. Texts are names and are shown to people,
+so they are printable; whatever a member writes freely travels within the bytes of a signed statement.
 """
 
 from collections.abc import Mapping
@@ -106,6 +107,8 @@ def _from_proto(proto: ProtoMessage, kind: type) -> Any:
             fields[descriptor.name] = tuple(_from_proto(i, inner) if inner else i for i in item)
         elif inner is not None:
             fields[descriptor.name] = _from_proto(item, inner) if proto.HasField(descriptor.name) else None
+        elif isinstance(item, str) and not item.isprintable():
+            raise WireError(f"a {kind.__name__} has a text with control characters")
         else:
             fields[descriptor.name] = item
     if kind is Signed:

@@ -61,12 +61,14 @@ def _walk(data: bytes, fields: Mapping[int, Field], at: int, end: int, left: int
         left -= 1
         if left < 0:
             raise WireError("a message has too many fields")
-        value, size = 1, 8
+        size = 8
         if field.wire_type != EIGHT_BYTES:
             value, at = _varint(data, at)
             size = value if field.wire_type == LENGTH else 0
         if at + size > end:
             raise WireError("a message ends within a field")
+        if field.wire_type == EIGHT_BYTES:
+            value = _finite(data[at : at + 8])
         if field.nested is not None:
             left = _walk(data, field.nested, at, at + size, left)
         elif field.wire_type == VARINT and value > field.largest:
@@ -75,6 +77,14 @@ def _walk(data: bytes, fields: Mapping[int, Field], at: int, end: int, left: int
             raise WireError("a default value is spelt out")
         at += size
     return left
+
+
+def _finite(data: bytes) -> int:
+    """The bits of a finite double without its sign (IEEE 754), so that both zeros are zero."""
+    value = int.from_bytes(data, "little") & ((1 << 63) - 1)
+    if value >= 0x7FF << 52:
+        raise WireError("a number is not finite")
+    return value
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:

@@ -8,15 +8,15 @@ from hypothesis import strategies as st
 
 __all__ = ["of_type", "structs"]
 
-TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+PRINTABLE = st.text(st.characters(exclude_categories=["C", "Z"]) | st.just(" "), max_size=12)
 RANGES = {"uint32": (1 << 32) - 1, "uint64": (1 << 64) - 1}
 
 
 def of_type(hint, largest):
-    """Values of a field."""
+    """Values of a field; texts are printable, as the wire demands."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if hint is str:
-        return TEXT
+        return PRINTABLE
     if hint is bytes:
         return st.binary(max_size=40)
     if hint is bool:
@@ -24,7 +24,7 @@ def of_type(hint, largest):
     if hint is int:
         return st.integers(0, largest) | st.sampled_from([0, 1, 127, 128, largest])
     if hint is float:
-        return st.floats(allow_nan=False)
+        return st.floats(allow_nan=False, allow_infinity=False)
     if isinstance(hint, type) and issubclass(hint, Enum):
         return st.sampled_from(hint)
     if isinstance(hint, type) and issubclass(hint, msgspec.Struct):

@@ -220,6 +220,10 @@ BAD = {
     "a text in an overlong form": (m.JobReference, field(1, b"\xc0\x80")),
     "a tag alone": (m.JobReference, b"\x0a"),
     "half a double": (m.Phase, b"\x11" + bytes(7)),
+    "a zero double spelt out": (m.Phase, b"\x11" + bytes(8)),
+    "a negative zero": (m.Phase, b"\x11" + struct.pack("<d", -0.0)),
+    "an infinite double": (m.Phase, b"\x11" + struct.pack("<d", float("inf"))),
+    "a double that is no number": (m.Phase, b"\x11" + struct.pack("<d", float("nan"))),
 }
 
 
@@ -235,6 +239,57 @@ def test_what_the_strict_form_is_compared_with_is_read():
     assert decode(b"\x10\x81\x01", m.WatchRequest).after == 129
     assert decode(b"\x11" + struct.pack("<d", 1.5), m.Phase).seconds == 1.5
     assert decode(b"\x10" + b"\xff" * 9 + b"\x01", m.WatchRequest).after == (1 << 64) - 1
+
+
+@pytest.mark.parametrize("text", ["\x1b[2J", "a\nb", "a\tb", "\x00", "\x7f", "\u202e", "\u2028", "\ufeff", "\x9b"])
+def test_texts_that_could_move_a_terminals_cursor_are_refused_in_every_field(text):
+    for kind in [k for k in KINDS if str in typing.get_type_hints(k).values()]:
+        for name, hint in typing.get_type_hints(kind).items():
+            if hint is str:
+                with pytest.raises(WireError):
+                    decode(encode(kind(**{name: text})), kind)
+    with pytest.raises(WireError):
+        decode(encode(m.CommitReply(commitment=Signed(b"", text, b""))), m.CommitReply)
+
+
+@pytest.mark.fuzz
+@pytest.mark.parametrize("kind", KINDS, ids=lambda k: k.__name__)
+def test_a_campaign_of_mutations_finds_messages_or_wire_errors_alone(kind):
+    source, accepted = random.Random(kind.__name__), 0
+    examples = [encode(filled(kind, source)) for _ in range(50)]
+    for _ in range(100_000):
+        data = mutate(source.choice(examples), source)
+        try:
+            message = decode(data, kind)
+        except WireError:
+            continue
+        accepted += 1
+        assert len(encode(message)) == len(data)
+
+    assert accepted < 100_000
+
+
+def filled(kind, source):
+    """A message with something in every field."""
+    values = {}
+    for name, hint in typing.get_type_hints(kind).items():
+        inner = next((a for a in (hint, *typing.get_args(hint)) if isinstance(a, type) and a is not type(None)), None)
+        if issubclass(inner, msgspec.Struct):
+            inner = (
+                Signed(source.randbytes(40), "north", source.randbytes(64))
+                if inner is Signed
+                else filled(inner, source)
+            )
+        else:
+            inner = {
+                str: "north",
+                bytes: source.randbytes(30),
+                bool: True,
+                int: source.randrange(1, 1 << 20),
+                float: 1.5,
+            }[inner]
+        values[name] = (inner, inner) if typing.get_origin(hint) is tuple else inner
+    return kind(**values)
 
 
 FLOODS = {
