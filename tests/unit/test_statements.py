@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mpc
+from mpc.client.members import Enrolment
 from mpc.errors import IntegrityError, WireError
 from mpc.keys.identity import IdentityKey, verify_signed
 from mpc.keys.manifest import Endorsement
@@ -27,7 +28,7 @@ from tests.wire.strategies import structs
 
 KEY = IdentityKey(b"k" * 32)
 
-KINDS = (Commitment, Endorsement, JobRequest, KeyOffer, Receipt, SealedNote)
+KINDS = (Commitment, Endorsement, Enrolment, JobRequest, KeyOffer, Receipt, SealedNote)
 STRATEGIES = {kind: structs(kind) for kind in KINDS}
 
 statements = st.one_of(*STRATEGIES.values())
@@ -36,7 +37,7 @@ statements = st.one_of(*STRATEGIES.values())
 def kinds():
     """Every statement the library knows, after importing all of it but the command line."""
     for module in pkgutil.walk_packages(mpc.__path__, "mpc."):
-        if not module.name.startswith(("mpc.client", "mpc.testing", "mpc.schemes")):
+        if not module.name.startswith(("mpc.client.", "mpc.testing", "mpc.schemes")):
             importlib.import_module(module.name)
     found, todo = [], [Statement]
     while todo:
