@@ -273,6 +273,7 @@ def _node(name: str, role: Role, networks: Sequence[str], context: Path, image: 
     lines = [
         *_hardened(name, context, image, role.value, tag),
         f"    mem_limit: {'3g' if party else '1g'}",
+        '    healthcheck: {test: ["CMD", "python", "-m", "servers.health"], interval: 15s, timeout: 5s, retries: 4}',
         "    restart: unless-stopped",
         "    stop_grace_period: 40s",
         f"    networks: [{', '.join(networks)}]",

@@ -15,7 +15,7 @@ import duckdb
 import pytest
 
 from mpc.client.compose import write_compose_room
-from tests.e2e.operated_rooms import DRIVER, Analyst, Faults, program
+from tests.e2e.operated_rooms import DRIVER, Analyst, Faults, lane_missing, program
 
 pytestmark = [pytest.mark.processes, pytest.mark.slow, pytest.mark.xdist_group("containers")]
 
@@ -93,7 +93,7 @@ class Room:
 def images():
     """Both images, built as a user builds them; seconds and bytes."""
     if reason := able():
-        pytest.skip(f"SKIPPED LANE: {LANE}: {reason}")
+        lane_missing("images", reason)
     found = {}
     for target in LIMITS_MB:
         started = time.monotonic()
@@ -151,7 +151,7 @@ def expected(room):
 def test_docker_compose_runs_the_same_file(images, tmp_path):
     """docker-compose 1.29 against podman's Docker API: the file unchanged, up, one query, down."""
     if (compose := shutil.which("docker-compose")) is None:
-        pytest.skip("SKIPPED LANE: docker-compose is not installed (Debian: apt-get install docker-compose)")
+        lane_missing("docker-compose", "it is not installed (Debian: apt-get install docker-compose)")
     made = write_compose_room(tmp_path / "srdocker", rows=50, tag=TAG)
     socket = tmp_path / "podman.sock"
     service = subprocess.Popen(

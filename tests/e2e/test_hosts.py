@@ -22,7 +22,7 @@ from mpc.client.rooms import RoomFolder, sign_draft
 from mpc.keys.manifest import SignedManifest
 from mpc.parties import Role
 from mpc.policy.rules import open_policy
-from tests.e2e.operated_rooms import DRIVER, Analyst, Faults, program
+from tests.e2e.operated_rooms import DRIVER, Analyst, Faults, lane_missing, program
 
 pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("hosts")]
 
@@ -131,7 +131,7 @@ def make_room(folder, hosts):
 @pytest.fixture(scope="module")
 def hosts(tmp_path_factory):
     if reason := able():
-        pytest.skip(f"SKIPPED LANE: {LANE}: {reason}")
+        lane_missing("hosts", reason)
     made = Hosts(tmp_path_factory.mktemp("hosts"))
     try:
         made.build()
