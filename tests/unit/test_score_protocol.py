@@ -1,6 +1,8 @@
 """Scoring: the two roles against the ideal functionality, the limits of a spec, and both arithmetics bit for bit."""
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -311,3 +313,18 @@ def test_a_malicious_client_needs_more_than_one_query_and_fewer_than_honest_ones
 
     assert 1 < plan.malicious_queries < 128
     assert plan.product.readable_bits < math.log2(plan.parameters.plain_modulus) + 2
+
+
+def test_warming_up_needs_no_secret_and_leaves_nothing_to_compile():
+    code = (
+        "import sys, time; from mpc.score.warm import warm_up; warm_up()\n"
+        "assert 'mpc.keys.secret' not in sys.modules\n"
+        "start = time.thread_time(); warm_up(); assert time.thread_time() - start < 1\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_holders_sides_load_no_secret():
+    modules = ("holder", "packing", "budget", "catalogue", "spec", "messages", "real_holder", "real_spec", "warm")
+    code = "import sys; " + "".join(f"import mpc.score.{m}; " for m in modules)
+    subprocess.run([sys.executable, "-c", code + "assert 'mpc.keys.secret' not in sys.modules"], check=True)
