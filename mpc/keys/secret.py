@@ -50,12 +50,12 @@ class SecretKey(_Secret):
     the key refuses (BFV has no security against chosen ciphertexts: one more decryption can give the key away).
     """
 
-    __slots__ = ("_material", "_opened", "parameter_set")
+    __slots__ = ("_material", "_openings", "parameter_set")
 
     def __init__(self, parameter_set: SetId, material: bytes) -> None:
         self.parameter_set = parameter_set
         self._material = bytearray(material)
-        self._opened = False
+        self._openings = [True]  # taken by `pop`, which two threads cannot both do
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, SecretKey):
@@ -68,7 +68,7 @@ class SecretKey(_Secret):
     @property
     def usable(self) -> bool:
         """Whether the one opening is still to come."""
-        return not self._opened and bool(self._material)
+        return bool(self._openings) and bool(self._material)
 
     def material(self) -> bytes:
         """The bytes, for sealing to a member of a group or for symmetric encryption; not an opening.
@@ -86,9 +86,10 @@ class SecretKey(_Secret):
         Raises:
             KeyAccessError: The key was opened before, or destroyed.
         """
-        if self._opened:
-            raise KeyAccessError("one decryption per key: this key was already used")
-        self._opened = True
+        try:
+            self._openings.pop()
+        except IndexError:
+            raise KeyAccessError("one decryption per key: this key was already used") from None
         return self.material()
 
     def destroy(self) -> None:

@@ -5,6 +5,8 @@ import io
 import json
 import logging
 import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 import pytest
@@ -95,6 +97,21 @@ def test_a_key_opens_once():
     for _ in range(2):
         with pytest.raises(KeyAccessError):
             key.open_once()
+
+
+def test_of_many_threads_one_opens():
+    def race(key):
+        barrier.wait()
+        try:
+            return key.open_once() == MATERIAL
+        except KeyAccessError:
+            return False
+
+    barrier = threading.Barrier(8)
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(100):
+            key = SecretKey(SET, MATERIAL)
+            assert sum(pool.map(race, [key] * 8, timeout=30)) == 1
 
 
 def test_reading_the_material_is_not_an_opening():
