@@ -93,8 +93,9 @@ class MatrixHolder:
 
         Args:
             message: A query message of this plan.
-            charge: Called with the number of queries once the message is known to be well formed and before anything
-                is computed for it; what it raises ends the step with nothing sent.
+            charge: Called with the number of queries once the message is known to be well formed (residues beyond the
+                first batch are read later) and before any product is computed; what it raises ends the step with
+                nothing sent.
             entropy: For known-answer tests; the operating system's otherwise.
 
         Reveals: to the querier, the scores of all rows of the plan for each query; to anyone else, sizes.

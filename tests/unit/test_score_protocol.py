@@ -320,6 +320,9 @@ def test_warming_up_needs_no_secret_and_leaves_nothing_to_compile():
         "import sys, time; from mpc.score.warm import warm_up; warm_up()\n"
         "assert 'mpc.keys.secret' not in sys.modules\n"
         "start = time.thread_time(); warm_up(); assert time.thread_time() - start < 1\n"
+        "from mpc.schemes.rlwe import secret\n"  # after the kernels: the order of imports does not matter
+        "from mpc.entropy import SystemEntropy; from mpc.params import parameter_set\n"
+        "secret.generate(parameter_set('rlwe-4096-t26'), SystemEntropy())\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 

@@ -27,6 +27,7 @@ from mpc.keys.public import PublicKey
 from mpc.params.base import SetId
 from mpc.schemes.rlwe.blocks import DEFAULT, BlockReader, Execution, for_blocks, release
 from mpc.schemes.rlwe.encryption import read_public_key
+from mpc.schemes.rlwe.kernels import pipeline
 from mpc.schemes.rlwe.matrix import EncodedMatrix, product_kernels
 from mpc.schemes.rlwe.noise import lattice_of
 from mpc.schemes.rlwe.products_noise import ProductPlan
@@ -222,7 +223,7 @@ class Cover:
     def _table(self, half: Words) -> Words:
         constants = self._ring
         table = np.empty((*half.shape, 2), dtype=np.uint64)
-        product_kernels().make_multipliers(half, constants.modulus, table, negate=False, ifma=constants.ifma)
+        pipeline().make_multipliers(half, constants.modulus, table, negate=False, ifma=constants.ifma)
         return table
 
     def replies(self, products: Words, positions: Sequence[Positions]) -> list[bytes]:

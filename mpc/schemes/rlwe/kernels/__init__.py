@@ -10,4 +10,9 @@ __all__ = ["pipeline"]
 @functools.cache
 def pipeline() -> ModuleType:
     """The module `mpc.schemes.rlwe.kernels.pipeline`, which loads the compiler on first use."""
-    return importlib.import_module("mpc.schemes.rlwe.kernels.pipeline")
+    module = importlib.import_module("mpc.schemes.rlwe.kernels.pipeline")
+    globals()["pipeline"] = _loader  # the import has just put the module in the place of this function
+    return module
+
+
+_loader = pipeline

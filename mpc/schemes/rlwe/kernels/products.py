@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from mpc.schemes.rlwe.kernels import packing, sampling, transform
 from mpc.schemes.rlwe.kernels.compiled import compiled, inlined
-from mpc.schemes.rlwe.kernels.pipeline import make_multipliers
 from mpc.schemes.rlwe.kernels.products_rows import dot_four, dot_one, dot_three, dot_two
 from mpc.schemes.rlwe.kernels.words import address, high_product, transpose
 
@@ -23,7 +22,6 @@ __all__ = [
     "cover_products",
     "encode_rows",
     "expand_reply",
-    "make_multipliers",
     "multiply_rows",
     "switch_modulus",
 ]
