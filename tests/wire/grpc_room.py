@@ -8,14 +8,16 @@ from contextlib import asynccontextmanager
 
 import grpc
 import grpc.aio
+import msgspec
 
 from mpc.keys.identity import IdentityKey, TlsMaterial, issue_leaf, new_root
 from mpc.keys.manifest import Manifest, Member
 from mpc.parties import Role
 from mpc.runtime.logs import JsonFormatter, TextFormatter
-from mpc.runtime.server import add_service, build_server
+from mpc.runtime.server import ERROR_METADATA, add_service, build_server
 from mpc.runtime.tls import Gatekeeper, server_credentials
 from mpc.wire.codec import encode
+from mpc.wire.messages import ErrorNotice
 from mpc.wire.methods import SERVICES
 
 __all__ = [
@@ -31,6 +33,7 @@ __all__ = [
     "log_lines",
     "manifest",
     "member",
+    "notice",
     "root",
     "serving",
 ]  # fmt: skip
@@ -166,3 +169,9 @@ class log_lines(logging.Handler):
     def __exit__(self, *_):
         logging.getLogger().removeHandler(self)
         logging.getLogger().setLevel(self._before)
+
+
+def notice(error):
+    """What a refused call was told of the error, beside its status."""
+    found = [v for k, v in error.trailing_metadata() or () if k == ERROR_METADATA]
+    return msgspec.msgpack.decode(found[0], type=ErrorNotice) if found else None
