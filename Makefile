@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test bench lint fmt protos soak fuzz clean
+.PHONY: demo test acceptance images bench lint fmt protos soak fuzz clean
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -17,6 +17,13 @@ demo: $(READY)  ## three retailers and a coordinator on this machine, checked ag
 
 test: lint  ## everything that CI runs
 	$(BIN)/python -m pytest -n auto --dist loadgroup
+
+acceptance: $(READY)  ## the figures that models and queries must reach on real data; half an hour
+	$(BIN)/python -m pytest -m slow
+
+images: $(READY)  ## build the shipped images and run a room across containers; needs root and podman
+	.ci/containers.sh
+	SEALROOM_IMAGE_LANE=1 $(BIN)/python -m pytest -s tests/e2e/test_containers.py
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -14,9 +14,10 @@ from mpc.client.answer import Answer
 from mpc.client.jobs import Watcher
 from mpc.client.profile import Profile, find_profile
 from mpc.client.training import Step, TrainingRun
-from mpc.errors import InternalError
+from mpc.errors import InternalError, PlanError
 from mpc.keys.dictionary import Table
-from mpc.learn import Spec, spec_from_mapping
+from mpc.learn import Spec, complete, spec_from_mapping
+from mpc.learn.forecast import forecast
 from mpc.plan import Explanation, choose_parameters
 from mpc.primitives import Segment
 
@@ -103,7 +104,8 @@ class Client:
             PlanError: The spec does not fit the room's tables.
         """
         wanted = spec_from_mapping(spec) if isinstance(spec, Mapping) else spec
-        keys = self._run(self._analyst.keys.take(training_set(scheme)))
+        table = self._analyst.dictionary.table(str(getattr(wanted, "table", "")))
+        keys = self._run(self._analyst.keys.take(training_set(wanted, table, scheme)))
         job = self._analyst.sign_training(wanted, keys, timeout_s=timeout_s, resume=resume, attempt=attempt)
         steps: list[Step] = []
 
@@ -138,10 +140,18 @@ async def _connect(profile: Profile) -> Analyst:
     return Analyst.connect(profile)
 
 
-def training_set(scheme: str | None) -> str:
-    """The parameter set of a training: vectors are long, so the planner's choice for a million small values."""
-    segments = (Segment("values", 1 << 20, 1 << 40),)
-    return choose_parameters(segments, 3, scheme=scheme).parameters.id
+def training_set(spec: Spec, table: Table | None, scheme: str | None) -> str:
+    """The parameter set of a training: the planner's choice for its longest sum.
+
+    Raises:
+        PlanError: The spec does not fit the table.
+    """
+    if table is None:
+        raise PlanError("", reason="the training spec names no table of the room")
+    sums = forecast(complete(spec, table))
+    longest = max(sums, key=lambda s: s.values * s.rounds)
+    segments = (Segment("values", longest.values, 1 << max(1, longest.bits)),)
+    return choose_parameters(segments, len(table.parties), scheme=scheme).parameters.id
 
 
 def connect(room: str | os.PathLike[str] | None = None) -> Client:

@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -15,7 +15,7 @@ from mpc.keys.identity import IdentityKey, verify_signed
 from mpc.keys.manifest import Manifest
 from mpc.keys.public import PublicKey
 from mpc.keys.secret import SealingKey, SecretKey
-from mpc.keys.statements import Signed, statement_digest
+from mpc.keys.statements import Signed
 from mpc.packing.layout import VectorLayout
 from mpc.packing.segments import IntegerArray
 from mpc.params import parameter_set
@@ -32,11 +32,14 @@ from mpc.wire import messages as m
 from mpc.wire.errors import from_notice
 from mpc.wire.job import JobKind, JobRequest, JobState, request_digest
 from mpc.wire.limits import MAX_SEALED_BYTES
-from mpc.wire.notes import SealedNote, note_context, split_notes
+from mpc.wire.notes import SealedNote, note_body_digest, note_context, split_notes
 
 __all__ = ["KeyPool", "Note", "NoteReader", "Outcome", "PreparedJob", "Watcher", "latest"]
 
 Watcher = Callable[[m.JobEvent], None]
+
+_GRACE_S: Final = 5.0
+"""How long after a job's expiry the coordinator may still take to say so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,7 +240,7 @@ class NoteReader:
             raise WireError("a sealed note is malformed", party=party) from None
         head = verify_signed(signed, SealedNote, member.public_key)
         facts = (head.job, head.attempt, head.party, head.index, head.body_digest)
-        if facts != (request.job, request.attempt, party, index, statement_digest("sealroom/v1/note-body", body)):
+        if facts != (request.job, request.attempt, party, index, note_body_digest(body)):
             raise ProtocolError("a sealed note is for something else", party=party)
         return Note(party=party, round=head.round, kind=head.kind, body=body)
 

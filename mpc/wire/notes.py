@@ -11,7 +11,7 @@ from mpc.keys.statements import Statement, statement_digest
 from mpc.wire.job import JobRequest
 from mpc.wire.limits import MAX_SEALED_BYTES
 
-__all__ = ["SealedNote", "note_context", "split_notes"]
+__all__ = ["SealedNote", "note_body_digest", "note_context", "split_notes"]
 
 
 class SealedNote(Statement, tag=True, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -27,6 +27,11 @@ class SealedNote(Statement, tag=True, frozen=True, kw_only=True, forbid_unknown_
     round: int
     kind: str
     body_digest: bytes
+
+
+def note_body_digest(body: bytes) -> bytes:
+    """What a note's signed head says of its body."""
+    return statement_digest("sealroom/v1/note-body", body)
 
 
 def note_context(request: JobRequest, party: str, index: int) -> bytes:

@@ -6,11 +6,11 @@ from mpc.errors import ProtocolError, WireError
 from mpc.keys.identity import IdentityKey, verify_signed
 from mpc.keys.manifest import Manifest
 from mpc.keys.secret import seal
-from mpc.keys.statements import Signed, statement_digest
+from mpc.keys.statements import Signed
 from mpc.parties import PartyId
 from mpc.sum.messages import Commitment
 from mpc.wire.limits import CHUNK_BYTES
-from mpc.wire.notes import SealedNote, note_context
+from mpc.wire.notes import SealedNote, note_body_digest, note_context
 from servers.party.job import PartyJob
 from servers.party.session import Note
 
@@ -63,7 +63,7 @@ def seal_note(job: PartyJob, identity: IdentityKey, note: Note) -> bytes:
         index=job.notes,
         round=job.round,
         kind=note.kind,
-        body_digest=statement_digest("sealroom/v1/note-body", note.body),
+        body_digest=note_body_digest(note.body),
     )
     plain = msgspec.msgpack.encode((identity.sign(statement, job.me), note.body))
     box = seal(job.request.sealing_key, plain, context=note_context(job.request, job.me, job.notes))

@@ -17,7 +17,6 @@ from tests.plan.test_online_retail import DATA, EVERYWHERE, ONLY_CUSTOMERS, PART
 pytestmark = [
     pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data/online-retail is absent"),
     pytest.mark.processes,
-    pytest.mark.slow,
     pytest.mark.xdist_group("retail"),
 ]
 
