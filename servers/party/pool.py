@@ -172,6 +172,7 @@ class WorkerPool:
         self._warm = tuple(warm)
         self._idle: list[Worker] = []
         self._busy: set[Worker] = set()
+        self._promised = 0
         self._starting: asyncio.Task[Worker] | None = None
 
     def prepare(self) -> None:
@@ -210,15 +211,19 @@ class WorkerPool:
         Raises:
             ResourceExhausted: As many jobs as allowed are at work.
         """
-        if len(self._busy) >= self._most:
+        if len(self._busy) + self._promised >= self._most:
             raise ResourceExhausted("", limit="jobs at work")
-        self._idle = [w for w in self._idle if w.alive]
-        if not self._idle:
-            await self.ready()
+        self._promised += 1  # counted before the first wait, so that jobs at once cannot overshoot
+        try:
             self._idle = [w for w in self._idle if w.alive]
-        worker = self._idle.pop() if self._idle else await self._new(())
-        self._busy.add(worker)
-        return worker
+            if not self._idle:
+                await self.ready()
+                self._idle = [w for w in self._idle if w.alive]
+            worker = self._idle.pop() if self._idle else await self._new(())
+            self._busy.add(worker)
+            return worker
+        finally:
+            self._promised -= 1
 
     async def release(self, worker: Worker, *, clean: bool) -> None:
         """Take a worker back; one that did not end its job cleanly is killed."""
