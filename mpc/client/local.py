@@ -3,9 +3,11 @@
 import atexit
 import contextlib
 import os
+import secrets
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -36,6 +38,9 @@ TableData: TypeAlias = "str | os.PathLike[str] | pa.Table"
 COORDINATOR: Final = "coordinator"
 ANALYST: Final = "analyst"
 _START_S: Final = 60.0
+_STARTS: Final = 3
+_FIRST_PORT: Final = 20_000
+_PORTS: Final = 12_000
 
 
 class LocalRoom:
@@ -96,13 +101,27 @@ class LocalRoom:
             PartyUnavailable: A process did not come up.
         """
         try:
-            self._prepare()
-            for name in (*self._tables, COORDINATOR):
-                self._spawn(name)
-            self._await_ready()
+            for attempt in range(_STARTS):
+                self._prepare()
+                for name in (*self._tables, COORDINATOR):
+                    self._spawn(name)
+                try:
+                    self._await_ready()
+                    return
+                except PartyUnavailable as error:
+                    if "cannot listen" not in error.detail or attempt == _STARTS - 1:
+                        raise
+                    self._clear()  # somebody took a port in between: again, with others
         except BaseException:
             self.close()
             raise
+
+    def _clear(self) -> None:
+        """End what was started and empty the folder."""
+        for name in list(self._processes):
+            self._end(name)
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(mode=0o700)
 
     def _prepare(self) -> None:
         from mpc.client.infer import infer_dictionary
@@ -186,10 +205,9 @@ class LocalRoom:
         deadline = time.monotonic() + _START_S
         while waiting:
             for name in list(waiting):
-                endpoint = self.member(name).endpoint
                 if waiting[name].poll() is not None:
                     raise PartyUnavailable(self.log(name)[-2000:], party=name, reason="its process ended at start")
-                if listening(endpoint):
+                if answers_as(self.member(name)):
                     del waiting[name]
             if waiting and time.monotonic() > deadline:
                 slow = min(waiting)
@@ -264,15 +282,14 @@ class LocalRoom:
 
 
 def free_ports(count: int) -> list[int]:
-    """Loopback ports that nobody listens on at this moment."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for held in sockets:
-            held.bind(("127.0.0.1", 0))
-        return [int(held.getsockname()[1]) for held in sockets]
-    finally:
-        for held in sockets:
-            held.close()
+    """Loopback ports that nobody listens on at this moment, outside the range that outgoing connections are given."""
+    found: list[int] = []
+    while len(found) < count:
+        port = _FIRST_PORT + secrets.randbelow(_PORTS)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port), reuse_port=False):
+            if port not in found:
+                found.append(port)
+    return found
 
 
 def listening(endpoint: str) -> bool:
@@ -280,4 +297,16 @@ def listening(endpoint: str) -> bool:
     host, _, port = endpoint.rpartition(":")
     with contextlib.suppress(OSError), socket.create_connection((host, int(port)), timeout=0.5):
         return True
+    return False
+
+
+def answers_as(member: Member) -> bool:
+    """Whether the member's own node answers at its endpoint: another room's node may have taken the port."""
+    host, _, port = member.endpoint.rpartition(":")
+    context = ssl.create_default_context(cadata=member.certificate)
+    context.set_alpn_protocols(["h2"])
+    with contextlib.suppress(OSError), socket.create_connection((host, int(port)), timeout=2.0) as raw:
+        raw.settimeout(2.0)
+        with context.wrap_socket(raw, server_hostname=host):
+            return True
     return False

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -262,3 +263,21 @@ def test_a_policy_in_force_names_column_and_rule():
             client.sql("SELECT SUM(qty) AS q FROM sales")
     assert caught.value.fields["party"] == "b"
     assert caught.value.fields["column"] == "qty"
+
+
+def test_a_port_that_somebody_takes_in_between_is_no_obstacle(monkeypatch):
+    from mpc.client import local
+
+    choose, asked = local.free_ports, []
+
+    def taken_first(count):
+        asked.append(count)
+        ports = choose(count)
+        return [holder.getsockname()[1], *ports[1:]] if len(asked) == 1 else ports
+
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        monkeypatch.setattr(local, "free_ports", taken_first)
+        with LocalRoom({"a": TABLES["north"], "b": TABLES["south"]}) as room:
+            assert room.client().sql(COUNT).rows == [{"n": 700}]
+
+    assert len(asked) == 2
