@@ -74,7 +74,7 @@ def run_case(request, benchmark, groups, machine):
                 if work.fresh is None:
                     benchmark(work.run, None)
                 else:
-                    rounds = effort_of(level).samples
+                    rounds = max(1, effort_of(level).samples)
                     benchmark.pedantic(work.run, setup=lambda: ((work.fresh(),), {}), rounds=rounds, warmup_rounds=1)
         except Unavailable as absent:
             pytest.skip(str(absent))

@@ -26,7 +26,7 @@ class Effort:
     """How long a case may take.
 
     Args:
-        samples: Warm samples wanted.
+        samples: Warm samples wanted; with none the cold run is all there is.
         budget_s: Elapsed seconds after which no further sample begins.
     """
 
@@ -38,7 +38,7 @@ def effort_of(level: Level) -> Effort:
     """The effort of a level."""
     match level:
         case Level.SMOKE:
-            return Effort(samples=1, budget_s=0.0)
+            return Effort(samples=0, budget_s=0.0)
         case Level.QUICK:
             return Effort(samples=7, budget_s=0.8)
         case Level.FULL:
@@ -131,20 +131,33 @@ def measure(work: Work, effort: Effort) -> Measured:
         series.first()
     result = subject.first()
     work.check(result)
-    observed = [work.observe(result)]
-    peak = 0
-    if effort.budget_s:
-        peak = _peak_bytes(subject)
-    started = time.perf_counter()
-    if effort.budget_s:
+    cold, warm, peak = work.observe(result), [], 0
+    if effort.samples:
+        peak = _peak_bytes(subject) if effort.budget_s else 0
+        warm = _sampled(work, subject, list(twins.values()), effort)
+    else:
         for series in (subject, *twins.values()):
+            series.samples.append(series.cold_s)
+    return Measured(
+        timing=subject.timing(),
+        twins={name: series.timing() for name, series in twins.items()},
+        observed=_summary(warm or [cold]),
+        peak_bytes=max(peak, cold.peak_bytes, *(o.peak_bytes for o in warm)),
+    )
+
+
+def _sampled(work: Work, subject: _Series, twins: list[_Series], effort: Effort) -> list[Observed]:
+    """Take warm samples of a case and its twins in turn, until there are enough or the budget is used up."""
+    started, observed = time.perf_counter(), []
+    if effort.budget_s:
+        for series in (subject, *twins):
             series.settle(least_s=_SHORTEST_SAMPLE_S)
     collecting = gc.isenabled()
     gc.disable()
     try:
         while len(subject.samples) < effort.samples:
             observed.append(work.observe(subject.sample()))
-            for series in twins.values():
+            for series in twins:
                 series.sample()
             if time.perf_counter() - started > effort.budget_s and len(subject.samples) >= min(3, effort.samples):
                 break
@@ -152,12 +165,7 @@ def measure(work: Work, effort: Effort) -> Measured:
         if collecting:
             gc.enable()
         gc.collect()
-    return Measured(
-        timing=subject.timing(),
-        twins={name: series.timing() for name, series in twins.items()},
-        observed=_summary(observed[1:]),
-        peak_bytes=max(peak, *(o.peak_bytes for o in observed)),
-    )
+    return observed
 
 
 def _summary(observed: list[Observed]) -> Observed:
