@@ -7,7 +7,6 @@ import secrets
 import shutil
 import signal
 import socket
-import ssl
 import subprocess
 import sys
 import tempfile
@@ -27,6 +26,7 @@ from mpc.keys.identity import IdentityKey
 from mpc.keys.manifest import Manifest, Member, SignedManifest, endorsed
 from mpc.parties import Role, party_id
 from mpc.policy.rules import open_policy
+from mpc.runtime.tls import answers_as
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -202,12 +202,13 @@ class LocalRoom:
 
     def _await_ready(self) -> None:
         waiting = dict(self._processes)
+        leaf = KeyFolder(self.folder / ANALYST / "keys").leaf()
         deadline = time.monotonic() + _START_S
         while waiting:
             for name in list(waiting):
                 if waiting[name].poll() is not None:
                     raise PartyUnavailable(self.log(name)[-2000:], party=name, reason="its process ended at start")
-                if answers_as(self.member(name)):
+                if answers_as(self.member(name), leaf):
                     del waiting[name]
             if waiting and time.monotonic() > deadline:
                 slow = min(waiting)
@@ -297,16 +298,4 @@ def listening(endpoint: str) -> bool:
     host, _, port = endpoint.rpartition(":")
     with contextlib.suppress(OSError), socket.create_connection((host, int(port)), timeout=0.5):
         return True
-    return False
-
-
-def answers_as(member: Member) -> bool:
-    """Whether the member's own node answers at its endpoint: another room's node may have taken the port."""
-    host, _, port = member.endpoint.rpartition(":")
-    context = ssl.create_default_context(cadata=member.certificate)
-    context.set_alpn_protocols(["h2"])
-    with contextlib.suppress(OSError), socket.create_connection((host, int(port)), timeout=2.0) as raw:
-        raw.settimeout(2.0)
-        with context.wrap_socket(raw, server_hostname=host):
-            return True
     return False

@@ -30,6 +30,7 @@ __all__ = [
     "Caller",
     "CurrentLeaf",
     "Gatekeeper",
+    "answers_as",
     "channel_credentials",
     "diagnose",
     "server_credentials",
@@ -152,6 +153,21 @@ def server_credentials(manifest: Manifest, material: Callable[[], TlsMaterial]) 
 def channel_credentials(peer: Member, material: TlsMaterial) -> Any:
     """Credentials towards one member: only its own root is trusted, so nobody else can answer in its place."""
     return grpc.ssl_channel_credentials(peer.certificate.encode(), material.key, material.certificate)
+
+
+def answers_as(peer: Member, material: TlsMaterial, *, timeout_s: float = 2.0) -> bool:
+    """Whether the member's own node answers at its endpoint, and not somebody else who has taken the port."""
+    host, _, port = peer.endpoint.rpartition(":")
+    context = ssl.create_default_context(cadata=peer.certificate)
+    context.set_alpn_protocols(["h2"])
+    _load(context, material)
+    try:
+        with socket.create_connection((host, int(port)), timeout=timeout_s) as raw:
+            raw.settimeout(timeout_s)
+            with context.wrap_socket(raw, server_hostname=host):
+                return True
+    except OSError:
+        return False
 
 
 async def diagnose(peer: Member, material: TlsMaterial, *, timeout_s: float = 3.0) -> TransportError:
