@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["BenchCommand", "bench"]
 
 _STDOUT: Final = "-"
+_FILE_WIDTH: Final = 180
+"""Width of tables that go into a file or a pipe."""
+
 _DEFAULT_DRIFT: Final = 0.15
 """As `mpc.client.bench.drift.DEFAULT_LIMIT`, which help must not import."""
 
@@ -139,6 +142,8 @@ def _show(terminal: Terminal, results: "Results") -> None:
 
     from mpc.client.bench.tables import rich_tables, sheets
 
+    if not terminal.out.is_terminal:
+        terminal.out.width = _FILE_WIDTH
     for table in rich_tables(list(sheets(results)), width=terminal.out.width):
         terminal.out.print(table)
         terminal.out.print()
@@ -212,17 +217,17 @@ def _calibrate(terminal: Terminal, max_drift: float, json: str | None) -> int:
 
 @contextlib.contextmanager
 def _stdout_kept() -> Iterator[None]:
-    """Send to stderr what libraries print to stdout by themselves, from Python or from C, so that results are clean."""
+    """Drop what libraries print to stdout by themselves, from Python or from C, so that results stay clean."""
     sys.stdout.flush()
     kept = os.dup(1)
-    os.dup2(2, 1)
-    try:
-        with contextlib.redirect_stdout(sys.stderr):
-            yield
-    finally:
-        sys.stdout.flush()
-        os.dup2(kept, 1)
-        os.close(kept)
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+        try:
+            with contextlib.redirect_stdout(nowhere):
+                yield
+        finally:
+            os.dup2(kept, 1)
+            os.close(kept)
 
 
 @contextlib.contextmanager

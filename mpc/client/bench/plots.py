@@ -94,7 +94,7 @@ def _scores(results: Results) -> Figure | None:
         return None
     bars = [
         Bar(
-            f"{count_text(float(r.labels['rows']))} items, d = {r.labels['dimensions']}",
+            f"{r.labels['rows']:,} items, d = {r.labels['dimensions']}",
             [r.timing.median_s, r.twins["numpy"].median_s],
             note=f"{bytes_text(r.wire.up_bytes)} up, {bytes_text(r.wire.down_bytes)} down",
         )

@@ -127,8 +127,10 @@ def rich_tables(found: Sequence[Sheet], *, width: int) -> "Iterator[Table]":
         kept = [i for i, name in enumerate(sheet.columns) if name not in left_out]
         table = Table(title=sheet.title, title_justify="left", title_style="bold", box=None, pad_edge=False)
         for i in kept:
+            # Figures are never cut; where the terminal is too narrow, names are.
+            longest = max(len(cells[i]) for cells in (sheet.columns, *sheet.rows)) if i else 12
             right = align(sheet.columns[i]) == "right"
-            table.add_column(sheet.columns[i], justify="right" if right else "left", no_wrap=True)
+            table.add_column(sheet.columns[i], justify="right" if right else "left", no_wrap=True, min_width=longest)
         for row in sheet.rows:
             table.add_row(*(row[i] for i in kept))
         yield table
