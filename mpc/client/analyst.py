@@ -22,6 +22,7 @@ from mpc.learn import Spec, complete, to_mapping
 from mpc.learn.digest import training_digest
 from mpc.params import parameter_set
 from mpc.plan import Explanation, QueryPlan, compile_query, explain, finish_query, fold_now, value_header
+from mpc.plan.constants import calibrated_model
 from mpc.primitives import SumHeader
 from mpc.runtime import traces
 from mpc.runtime.channel import GrpcCoordinatorPeer
@@ -236,7 +237,11 @@ class Analyst:
     def _explain(self, plan: QueryPlan, scheme: str | None) -> Explanation:
         participants = self.participants(plan.table)
         return explain(
-            plan, participants=participants, analyst_is_party=self.profile.name in participants, scheme=scheme
+            plan,
+            participants=participants,
+            analyst_is_party=self.profile.name in participants,
+            scheme=scheme,
+            model=calibrated_model(),
         )
 
     def _report(self, outcome: Outcome, seconds: float, learned: tuple[tuple[str, str], ...] = ()) -> Report:

@@ -268,10 +268,11 @@ def _explanation(profile: "Profile", text: str, scheme: str | None) -> "Explanat
     import datetime as dt
 
     from mpc.plan import compile_query, explain, fold_now
+    from mpc.plan.constants import calibrated_model
 
     plan = compile_query(fold_now(text, dt.datetime.now(dt.UTC)), profile.manifest.dictionary)
     is_party = profile.name in plan.parties
-    return explain(plan, participants=plan.parties, analyst_is_party=is_party, scheme=scheme)
+    return explain(plan, participants=plan.parties, analyst_is_party=is_party, scheme=scheme, model=calibrated_model())
 
 
 def tables(
