@@ -10,6 +10,7 @@ __all__ = [
     "DAY_US",
     "PARTS",
     "TRUNCATIONS",
+    "UNITS",
     "add_interval",
     "date_of",
     "days",
@@ -41,7 +42,7 @@ PARTS = {
 }
 """Parts of a date and the interval of each."""
 
-_UNITS = {
+UNITS = {
     "microsecond": (0, 0, 1),
     "millisecond": (0, 0, 1000),
     "second": (0, 0, 1_000_000),
@@ -53,6 +54,7 @@ _UNITS = {
     "quarter": (3, 0, 0),
     "year": (12, 0, 0),
 }
+"""Length of each unit as months, days and microseconds."""
 
 
 def days(value: date) -> int:
@@ -109,7 +111,7 @@ def parse_interval(text: str, unit: str | None) -> tuple[int, int, int]:
         raise PlanError(reason="this interval is not understood", instead="INTERVAL 3 DAY, MONTH, YEAR, HOUR, ...")
     total = [0, 0, 0]
     for amount, word in pairs:
-        each = _UNITS.get(word.lower().removesuffix("s"))
+        each = UNITS.get(word.lower().removesuffix("s"))
         if each is None:
             raise PlanError(reason="this unit of time is not known", instead="day, week, month, quarter, year, hour")
         for i in range(3):

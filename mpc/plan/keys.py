@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import TypeAlias
 
 from mpc.errors import PlanError, RangeError, WireError
-from mpc.plan.dates import add_interval, date_of, timestamp_of
+from mpc.plan.dates import UNITS, add_interval, date_of, timestamp_of
 from mpc.plan.ir import Call, Column, Kind, Literal, Op, Scalar, Type, columns_of
 
 __all__ = [
@@ -30,16 +30,6 @@ KeyTuple: TypeAlias = tuple[RawKey, ...]
 
 MAX_ENUMERATED = 1 << 16
 _MAX_INTERVAL = 1 << 12
-_STEPS = {
-    "second": (0, 0, 1_000_000),
-    "minute": (0, 0, 60_000_000),
-    "hour": (0, 0, 3_600_000_000),
-    "day": (0, 1, 0),
-    "week": (0, 7, 0),
-    "month": (1, 0, 0),
-    "quarter": (3, 0, 0),
-    "year": (12, 0, 0),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +114,7 @@ def _truncated(value: Call) -> tuple[RawKey, ...] | None:
         if len(found) == MAX_ENUMERATED:
             return None
         found.append(at)
-        at = add_interval(at, _STEPS[str(unit.value)])
+        at = add_interval(at, UNITS[str(unit.value)])
     return tuple(found)
 
 
