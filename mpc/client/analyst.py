@@ -13,13 +13,13 @@ from mpc.client.analysis import Analysis
 from mpc.client.answer import Answer, Report
 from mpc.client.jobs import KeyPool, Note, NoteReader, Outcome, PreparedJob, Watcher, latest
 from mpc.client.profile import Profile
-from mpc.client.training import Step, Trained, trained
+from mpc.client.training import Measured, Step, Trained, evaluation_set, measured, trained
 from mpc.errors import ParameterError, PlanError, ProtocolError
-from mpc.keys.dictionary import Dictionary
+from mpc.keys.dictionary import Dictionary, Table
 from mpc.keys.public import PublicKey
 from mpc.keys.secret import SecretKey
 from mpc.learn import Spec, complete, to_mapping
-from mpc.learn.digest import training_digest
+from mpc.learn.digest import evaluation_digest, training_digest
 from mpc.params import parameter_set
 from mpc.plan import Explanation, QueryPlan, compile_query, explain, finish_query, fold_now, value_header
 from mpc.plan.constants import calibrated_model
@@ -173,9 +173,7 @@ class Analyst:
         Raises:
             PlanError: The spec does not fit the room's tables.
         """
-        table = self.dictionary.table(str(getattr(spec, "table", "")))
-        if table is None:
-            raise PlanError("", reason="the training spec names no table of the room")
+        table = self.table_of(spec)
         return PreparedJob.sign(
             manifest=self.profile.manifest,
             name=self.profile.name,
@@ -190,6 +188,49 @@ class Analyst:
             job=resume,
             attempt=attempt,
         )
+
+    def table_of(self, spec: Spec) -> Table:
+        """The table of the room that a spec names (`PlanError` if there is none)."""
+        table = self.dictionary.table(str(getattr(spec, "table", "")))
+        if table is None:
+            raise PlanError("", reason="the training spec names no table of the room")
+        return table
+
+    async def evaluate(
+        self, model: str, spec: Spec, *, scheme: str | None = None, timeout_s: float = 600.0
+    ) -> Measured:
+        """Measure a model that the parties trained and kept, each on its own held-out rows.
+
+        Args:
+            model: The model's digest.
+            spec: What it was trained from; only the hold-out may differ.
+            scheme: A scheme or parameter set instead of the planner's choice.
+            timeout_s: The job's lifetime.
+
+        Reveals: to the parties and the analyst, the summed measures; to the coordinator, sizes and times.
+
+        Raises:
+            PlanError: The spec has no hold-out, or a party does not hold the model.
+        """
+        started = self.clock.monotonic()
+        table = self.table_of(spec)
+        completed = complete(spec, table)
+        job = PreparedJob.sign(
+            manifest=self.profile.manifest,
+            name=self.profile.name,
+            identity=self.profile.keys.identity(),
+            clock=self.clock,
+            keys=await self.keys.take(evaluation_set(completed, len(table.parties), scheme)),
+            kind=JobKind.EVALUATE,
+            body=json.dumps({"model": model, "spec": to_mapping(spec)}, sort_keys=True),
+            plan_digest=evaluation_digest(model, completed),
+            participants=table.parties,
+            lifetime_s=int(timeout_s),
+        )
+        outcome = await job.run(self.peer, no_round)
+        learned = (("parties and analyst", "the summed quality measures on the held-out rows"),)
+        report = self._report(outcome, self.clock.monotonic() - started, learned)
+        return measured(outcome.notes, job.request.participants, report)
 
     async def train(self, job: PreparedJob, on_step: Callable[[Step], None]) -> Trained:
         """Run a signed training job to its end.
@@ -206,9 +247,6 @@ class Analyst:
                     if note.kind == "progress" and note.party == job.request.participants[0]:
                         step = msgspec.json.decode(note.body, type=Step)
                         on_step(msgspec.structs.replace(step, seconds=event.seconds))
-
-        def no_round(_round: int, _notes: Sequence[Note]) -> SumHeader:
-            raise ProtocolError("", reason="a training opens nothing to the analyst")
 
         outcome = await job.run(self.peer, no_round, watch)
         report = self._report(outcome, self.clock.monotonic() - started)
@@ -267,6 +305,11 @@ class Analyst:
         closing: Any = getattr(self.peer, "close", None)
         if closing is not None:
             await closing()
+
+
+def no_round(_round: int, _notes: Sequence[Note]) -> SumHeader:
+    """Learning opens its sums to the parties, never to the analyst."""
+    raise ProtocolError("", reason="a learning job opens nothing to the analyst")
 
 
 def group_keys(plan: QueryPlan, notes: Sequence[Note]) -> list[bytes] | None:

@@ -8,18 +8,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+import msgspec
+
 from mpc.client.analysis import Analysis
 from mpc.client.analyst import Analyst
 from mpc.client.answer import Answer
 from mpc.client.jobs import Watcher
 from mpc.client.profile import Profile, find_profile
-from mpc.client.training import Step, TrainingRun
-from mpc.errors import InternalError, PlanError
+from mpc.client.training import Measured, Step, TrainingRun, training_set
+from mpc.errors import InternalError
 from mpc.keys.dictionary import Table
-from mpc.learn import Spec, complete, spec_from_mapping
-from mpc.learn.forecast import forecast
-from mpc.plan import Explanation, choose_parameters
-from mpc.primitives import Segment
+from mpc.learn import FittedModel, Holdout, Spec, complete, spec_from_mapping, to_mapping
+from mpc.plan import Explanation
 
 __all__ = ["Client", "connect"]
 
@@ -104,8 +104,9 @@ class Client:
             PlanError: The spec does not fit the room's tables.
         """
         wanted = spec_from_mapping(spec) if isinstance(spec, Mapping) else spec
-        table = self._analyst.dictionary.table(str(getattr(wanted, "table", "")))
-        keys = self._run(self._analyst.keys.take(training_set(wanted, table, scheme)))
+        table = self._analyst.table_of(wanted)
+        chosen = training_set(complete(wanted, table), len(table.parties), scheme)
+        keys = self._run(self._analyst.keys.take(chosen))
         job = self._analyst.sign_training(wanted, keys, timeout_s=timeout_s, resume=resume, attempt=attempt)
         steps: list[Step] = []
 
@@ -118,6 +119,33 @@ class Client:
         run = TrainingRun(job.request.job, future)
         run.steps = steps
         return run
+
+    def evaluate(
+        self,
+        model: FittedModel | str,
+        spec: Spec | Mapping[str, Any],
+        *,
+        holdout: Holdout | None = None,
+        scheme: str | None = None,
+        timeout_s: float = 600.0,
+    ) -> Measured:
+        """Measure a trained model over the room, each party on its own held-out rows.
+
+        Args:
+            model: The model, or its digest. The parties keep a bounded number of the models that they trained.
+            spec: What it was trained from.
+            holdout: Other rows to measure on than the spec holds out; rows that it does not hold out were trained on.
+            scheme: A scheme or parameter set instead of the planner's choice.
+            timeout_s: The job's lifetime.
+
+        Raises:
+            PlanError: There is no hold-out, or a party does not hold the model.
+        """
+        wanted = spec_from_mapping(spec) if isinstance(spec, Mapping) else spec
+        if holdout is not None:
+            wanted = spec_from_mapping(to_mapping(wanted) | {"holdout": msgspec.to_builtins(holdout)})
+        digest = model if isinstance(model, str) else model.digest()
+        return self._run(self._analyst.evaluate(digest, wanted, scheme=scheme, timeout_s=timeout_s))
 
     def close(self) -> None:
         """Close the connection. A second call does nothing."""
@@ -138,20 +166,6 @@ class Client:
 
 async def _connect(profile: Profile) -> Analyst:
     return Analyst.connect(profile)
-
-
-def training_set(spec: Spec, table: Table | None, scheme: str | None) -> str:
-    """The parameter set of a training: the planner's choice for its longest sum.
-
-    Raises:
-        PlanError: The spec does not fit the table.
-    """
-    if table is None:
-        raise PlanError("", reason="the training spec names no table of the room")
-    sums = forecast(complete(spec, table))
-    longest = max(sums, key=lambda s: s.values * s.rounds)
-    segments = (Segment("values", longest.values, 1 << max(1, longest.bits)),)
-    return choose_parameters(segments, len(table.parties), scheme=scheme).parameters.id
 
 
 def connect(room: str | os.PathLike[str] | None = None) -> Client:

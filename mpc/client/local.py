@@ -51,6 +51,7 @@ class LocalRoom:
         policies: Party name -> a `policy.toml` as a mapping. Without it everything is usable, with no threshold and no
             noise.
         dictionary: The dictionary; inferred from the data if not given.
+        trainers: Party name -> training function -> its entry in `party.toml` (`module`, `path`).
         keep: Keep the room's folder when it closes.
         log_level: Of the nodes, which log to files in the folder.
 
@@ -65,6 +66,7 @@ class LocalRoom:
         policies: Mapping[str, Mapping[str, Any]] | None = None,
         *,
         dictionary: Dictionary | None = None,
+        trainers: Mapping[str, Mapping[str, Mapping[str, str]]] | None = None,
         keep: bool = False,
         log_level: str = "info",
     ) -> None:
@@ -77,6 +79,7 @@ class LocalRoom:
         if strangers := set(self._policies) - set(self._tables):
             raise ConfigurationError(f"there is a policy for {min(strangers)}, which is not a party")
         self._dictionary = dictionary
+        self._trainers = dict(trainers or {})
         self._keep = keep
         self._log_level = log_level
         self.folder = Path(tempfile.mkdtemp(prefix="sealroom-"))
@@ -158,7 +161,11 @@ class LocalRoom:
             config["sources"] = {
                 table: self._source(folder, table, data) for table, data in self._tables[party_id(member.name)].items()
             }
-            policy = self._policies.get(member.name) or open_policy(tuple(self._tables[party_id(member.name)]))
+            trainers = {name: dict(entry) for name, entry in self._trainers.get(member.name, {}).items()}
+            if trainers:
+                config["trainers"] = trainers
+            tables = tuple(self._tables[party_id(member.name)])
+            policy = self._policies.get(member.name) or open_policy(tables, tuple(trainers))
             (folder / "policy.toml").write_text(tomli_w.dumps(dict(policy)), encoding="utf-8")
         (folder / f"{member.role.value}.toml").write_text(tomli_w.dumps(config), encoding="utf-8")
 

@@ -1,6 +1,7 @@
 """A training job as the analyst holds it: live progress, the model, its quality, cancel and resume."""
 
 import json
+import math
 from collections.abc import Mapping
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
@@ -11,10 +12,12 @@ import msgspec
 from mpc.client.answer import Report
 from mpc.client.jobs import Note, latest
 from mpc.errors import IntegrityError, JobCancelled, ProtocolError
-from mpc.learn import FittedModel
+from mpc.learn import FittedModel, Spec, evaluation_forecast, forecast
+from mpc.plan import choose_parameters
+from mpc.primitives import Segment
 from mpc.wire.models import unpack_model
 
-__all__ = ["Step", "Trained", "TrainingRun", "trained"]
+__all__ = ["Measured", "Step", "Trained", "TrainingRun", "evaluation_set", "measured", "trained", "training_set"]
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,6 +43,58 @@ class Trained:
     """Metrics on the declared hold-out, if there is one."""
 
     report: Report = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What an evaluation gives."""
+
+    quality: Mapping[str, Any]
+    report: Report = field(repr=False)
+
+
+def training_set(completed: Spec, parties: int, scheme: str | None) -> str:
+    """The parameter set of a training: the planner's choice for its longest sum."""
+    longest = max(forecast(completed), key=lambda s: s.values * s.rounds)
+    return _chosen(longest.values, longest.bits, parties, scheme)
+
+
+def evaluation_set(completed: Spec, parties: int, scheme: str | None) -> str:
+    """The parameter set of an evaluation."""
+    told = evaluation_forecast(completed)
+    return _chosen(told.values, told.bits, parties, scheme)
+
+
+def _chosen(values: int, bits: int, parties: int, scheme: str | None) -> str:
+    segments = (Segment("values", values, 1 << max(1, bits)),)
+    return choose_parameters(segments, parties, scheme=scheme).parameters.id
+
+
+def measured(notes: list[Note], participants: tuple[str, ...], report: Report) -> Measured:
+    """The quality that every party obtained.
+
+    Raises:
+        IntegrityError: A party obtained another one.
+        ProtocolError: A party's did not come.
+    """
+    told = {n.party: json.loads(n.body) for n in notes if n.kind == "quality"}
+    if set(told) != set(participants):
+        raise ProtocolError("", reason="a party told no quality")
+    for party in participants[1:]:
+        if not _close(told[party], told[participants[0]]):
+            raise IntegrityError("a party obtained another quality", party=party)
+    return Measured(quality=told[participants[0]], report=report)
+
+
+def _close(one: Any, other: Any) -> bool:
+    """Equal, but for the last digits of floating-point numbers: processors may differ there."""
+    if isinstance(one, float | int) and isinstance(other, float | int):
+        return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-12)
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_close(one[k], other[k]) for k in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_close, one, other))
+    return bool(one == other)
 
 
 def trained(notes: list[Note], participants: tuple[str, ...], report: Report) -> Trained:

@@ -11,7 +11,7 @@ from mpc.learn.data import ArrayRows, Rows
 from mpc.learn.ease import EaseModel
 from mpc.learn.evaluating import ClassifierQuality, RegressionQuality
 from mpc.learn.factor_model import FactorModel
-from mpc.learn.forecast import SumForecast, disclosures, forecast
+from mpc.learn.forecast import SumForecast, disclosures, evaluation_forecast, forecast
 from mpc.learn.programs import evaluate, load_model, program
 from mpc.learn.ranking import RankingQuality, RatingQuality
 from mpc.learn.recommender_specs import Als, Ease, GradientFactorization, Holdout, ImplicitAls
@@ -67,6 +67,7 @@ __all__ = [
     "complete",
     "disclosures",
     "evaluate",
+    "evaluation_forecast",
     "forecast",
     "kind_of",
     "load_model",

@@ -14,10 +14,12 @@ from mpc.learn.regression import RegressionModel
 from mpc.learn.regression_specs import LinearRegression, LogisticRegression, PoissonRegression
 from mpc.primitives import Program, Sum
 
-__all__ = ["ClassifierQuality", "RegressionQuality", "binned_auc", "evaluate_regression"]
+__all__ = ["SCORE_BINS", "ClassifierQuality", "RegressionQuality", "binned_auc", "evaluate_regression"]
 
 _SCALE_BITS: Final = 30
 _CALIBRATION_BINS: Final = 10
+SCORE_BINS: Final = 1 << 14
+"""Bins of scores from which the area under the curve is computed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +55,7 @@ def evaluate_regression(
     spec: LinearRegression | LogisticRegression | PoissonRegression,
     data: Rows,
     *,
-    bins: int = 1 << 14,
+    bins: int = SCORE_BINS,
 ) -> Program[ClassifierQuality | RegressionQuality]:
     """Quality on the declared hold-out.
 

@@ -3,7 +3,9 @@
 import math
 from dataclasses import dataclass
 
+from mpc.errors import PlanError
 from mpc.learn.design import typed
+from mpc.learn.evaluating import SCORE_BINS
 from mpc.learn.recommender_specs import Als, Ease, GradientFactorization, ImplicitAls, Recommender
 from mpc.learn.regression_specs import (
     Category,
@@ -19,7 +21,7 @@ from mpc.learn.solver_choice import choose
 from mpc.learn.specs import Spec
 from mpc.learn.symmetric import triangle_length
 
-__all__ = ["SumForecast", "disclosures", "forecast", "gram_sensitivity"]
+__all__ = ["SumForecast", "disclosures", "evaluation_forecast", "forecast", "gram_sensitivity"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,25 @@ def forecast(spec: Spec, *, items: int | None = None, entries: int = 1 << 20) ->
             width = _width(spec)
             moments = SumForecast("counts and moments", 2, 2 * width + 4, 120)
             return (moments, _row_sums(spec, width))
+
+
+def evaluation_forecast(spec: Spec) -> SumForecast:
+    """The one sum of an evaluation on the spec's hold-out, at most.
+
+    Raises:
+        PlanError: The spec has no hold-out, or its model no measures.
+    """
+    if getattr(spec, "holdout", None) is None:
+        raise PlanError("", field="holdout", reason="an evaluation needs a declared hold-out")
+    match spec:
+        case Recommender():
+            return SumForecast("summed measures", 1, 4, 30 + _bits(spec.users_at_most))
+        case LogisticRegression():
+            return SumForecast("score histograms and losses", 1, 2 * SCORE_BINS + 32, 35 + _bits(spec.rows_at_most))
+        case LinearRegression() | PoissonRegression():
+            return SumForecast("summed errors", 1, 8, 120)
+        case _:
+            raise PlanError("", reason="an evaluation measures recommenders and regressions")
 
 
 def _item_sums(spec: Ease | Als | ImplicitAls | GradientFactorization, items: int, entries: int) -> SumForecast:

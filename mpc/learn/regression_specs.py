@@ -218,7 +218,7 @@ class FederatedAverage(
 
     table: str
     trainer: str
-    """Name under which each party registered its training function."""
+    """Name under which each owner declares its training function."""
 
     arrays: tuple[ArraySpec, ...]
     rounds: int = 10
@@ -229,9 +229,13 @@ class FederatedAverage(
     clip: bool = False
     """Clip elements beyond their magnitude instead of refusing them."""
 
+    columns: tuple[str, ...] = ()
+    """The columns that the training functions may read; policies judge each."""
+
     def __post_init__(self) -> None:
         names = [a.name for a in self.arrays]
         refuse(not names or len(set(names)) != len(names), "arrays", "arrays have unique names")
+        refuse(len(set(self.columns)) != len(self.columns), "columns", "columns are named once")
         between("rounds", self.rounds, 1, 100_000)
         between("weight_at_most", self.weight_at_most, 1, 1 << 40)
         between("scale_bits", self.scale_bits, 4, 60)

@@ -66,7 +66,7 @@ def kind_of(spec: Spec) -> str:
 def columns_of(spec: Spec) -> tuple[str, ...]:
     """Every column of the table that the program reads, sorted."""
     if isinstance(spec, FederatedAverage):
-        return ()
+        return tuple(sorted(spec.columns))
     names: set[str] = set(spec.holdout.columns) if spec.holdout else set()
     if isinstance(spec, Recommender):
         names |= {spec.user, spec.item} | ({spec.rating} if spec.rating else set())

@@ -22,6 +22,8 @@ class Facts:
     """Whether a total opens to the parties themselves (discovery, training)."""
 
     trains: bool = False
+    trainer: str = ""
+    """Name of the owner's training function that the job would run, if it runs one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +74,8 @@ def _job_reasons(policy: Policy, facts: Facts) -> Iterable[Reason]:
         yield Reason(rule="allow_clear")
     if facts.trains and not policy.train:
         yield Reason(rule="train")
+    if facts.trainer and not {facts.analyst, "*"} & set(policy.trainers.get(facts.trainer, ())):
+        yield Reason(rule=f"trainers {facts.trainer}")
 
 
 def _use_reasons(policy: Policy, uses: Iterable[ColumnUse]) -> Iterable[Reason]:

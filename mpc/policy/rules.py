@@ -73,6 +73,9 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     train: bool = False
     """Whether training jobs are allowed at all."""
 
+    trainers: Mapping[str, tuple[str, ...]] = {}
+    """By the name of a training function of `party.toml`: the analysts whose jobs may run it; `*` is every one."""
+
     tables: Mapping[str, TableRule] = {}
 
     @classmethod
@@ -117,12 +120,13 @@ def _refuse_twins(where: str, rules: Mapping[str, object]) -> None:
         raise ConfigurationError(f"the policy is not valid: {where} names something twice")
 
 
-def open_policy(tables: tuple[str, ...]) -> dict[str, Any]:
+def open_policy(tables: tuple[str, ...], trainers: tuple[str, ...] = ()) -> dict[str, Any]:
     """A policy that allows every use of the named tables, as a mapping; for local rooms and demonstrations."""
     return {
         "analysts": ["*"],
         "two_party": True,
         "allow_clear": True,
         "train": True,
+        **({"trainers": {name: ["*"] for name in trainers}} if trainers else {}),
         "tables": {name: {"allow_all": True} for name in tables},
     }

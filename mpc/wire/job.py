@@ -16,6 +16,7 @@ class JobKind(StrEnum):
 
     SQL = "sql"
     TRAIN = "train"
+    EVALUATE = "evaluate"
 
 
 class JobState(StrEnum):
@@ -47,7 +48,7 @@ class JobRequest(Statement, tag=True, frozen=True, kw_only=True, forbid_unknown_
     attempt: int
     kind: JobKind
     body: str
-    """SQL text, or a training spec as canonical JSON."""
+    """SQL text, a training spec as canonical JSON, or for an evaluation the JSON of a model's digest and a spec."""
 
     plan_digest: bytes
     participants: tuple[str, ...]

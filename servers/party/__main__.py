@@ -40,7 +40,8 @@ def absolute_sources(config: PartyConfig, base: Path) -> PartyConfig:
         if scheme in {"parquet", "csv", "arrow", "duckdb", "sqlite"}:
             spec = msgspec.structs.replace(spec, url=f"{scheme}:{base / rest}")
         fixed[name] = spec
-    return msgspec.structs.replace(config, sources=fixed)
+    trainers = {name: trainer.under(base) for name, trainer in config.trainers.items()}
+    return msgspec.structs.replace(config, sources=fixed, trainers=trainers)
 
 
 async def run(path: Path, config: PartyConfig) -> None:

@@ -9,6 +9,7 @@ import msgspec
 from mpc.errors import ConfigurationError
 from mpc.runtime.operations import OperationsConfig
 from servers.party.sources.spec import Limits, SourceSpec
+from servers.party.trainers import TrainerSpec
 
 __all__ = ["PartyConfig", "load_config"]
 
@@ -36,6 +37,12 @@ class PartyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     warm: tuple[str, ...] = ("rlwe-2048-t30", "rlwe-4096-t60")
     """Parameter sets whose kernels are loaded at start; the default is what the planner prefers."""
 
+    trainers: dict[str, TrainerSpec] = {}
+    """The owner's training functions by the name under which a federated average asks for them."""
+
+    models_kept: int = 20
+    """Trained models that stay here, to be evaluated later; the oldest are forgotten."""
+
 
 def load_config(path: Path) -> PartyConfig:
     """Read and check a configuration file.
@@ -54,6 +61,10 @@ def load_config(path: Path) -> PartyConfig:
     host, _, port = listen.rpartition(":")
     if not host or not port.isdigit() or int(port) > 65535 or config.jobs_at_once < 1:
         raise ConfigurationError(f"{path.name} is not valid: listen is host:port and jobs_at_once is 1 or more")
+    if config.models_kept < 0:
+        raise ConfigurationError(f"{path.name} is not valid: models_kept is 0 or more")
+    for name, trainer in config.trainers.items():
+        trainer.check(name)
     config.limits.check()
     config.operations.check()
     return msgspec.structs.replace(config, listen=listen)

@@ -1,6 +1,6 @@
 """From a signed request to a verdict: compile the text again, list what it would use, ask the owner's policy."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from mpc.errors import PolicyDenied, ProtocolError
 from mpc.keys.manifest import Manifest
@@ -12,9 +12,9 @@ from mpc.plan.source import GroupedSource, LocalFunction, Rows, TableSource
 from mpc.plan.statistics import Measure
 from mpc.policy import ColumnUse, Facts, Policy, Use, judge
 from mpc.wire.job import JobKind, JobRequest
-from servers.party.training import completed_spec
+from servers.party.training import Learning, learning
 
-__all__ = ["compiled_query", "judge_request", "query_uses", "training_uses"]
+__all__ = ["compiled_query", "judge_request", "learning_uses", "query_uses"]
 
 
 def compiled_query(request: JobRequest, manifest: Manifest) -> QueryPlan:
@@ -30,8 +30,24 @@ def compiled_query(request: JobRequest, manifest: Manifest) -> QueryPlan:
     return plan
 
 
-def judge_request(policy: Policy, manifest: Manifest, request: JobRequest, analyst: str, me: str) -> None:
+def judge_request(
+    policy: Policy,
+    manifest: Manifest,
+    request: JobRequest,
+    analyst: str,
+    me: str,
+    *,
+    trainers: Collection[str] = (),
+) -> None:
     """Refuse a request that the owner's policy does not allow.
+
+    Args:
+        policy: The owner's rules.
+        manifest: The room.
+        request: What was signed.
+        analyst: Who signed it.
+        me: This party.
+        trainers: The training functions that the owner declares.
 
     Raises:
         PolicyDenied: Names the column and the rule.
@@ -40,8 +56,10 @@ def judge_request(policy: Policy, manifest: Manifest, request: JobRequest, analy
     if request.kind is JobKind.SQL:
         plan = compiled_query(request, manifest)
         uses, table, opens, trains = tuple(query_uses(plan)), plan.table, plan.discovery is not None, False
+        trainer = ""
     else:
-        table, uses = training_uses(request, manifest)
+        asked = learning(request.kind, request.body, manifest.dictionary, request.plan_digest)
+        uses, table, trainer = learning_uses(asked), asked.table, asked.trainer
         opens = trains = True
     found = manifest.dictionary.table(table)
     if found is None or tuple(sorted(found.parties)) != request.participants:
@@ -54,8 +72,11 @@ def judge_request(policy: Policy, manifest: Manifest, request: JobRequest, analy
         encrypted=not parameter_set(request.parameter_set).insecure,
         opens_to_parties=opens,
         trains=trains,
+        trainer=trainer,
     )
     judge(policy, facts).enforce(me)
+    if trainer and trainer not in trainers:
+        raise PolicyDenied("", party=me, rule=f"trainers {trainer}", reason="party.toml declares no such function")
 
 
 def _uses(table: str, use: Use, *nodes: Scalar | None, function: str = "") -> Iterator[ColumnUse]:
@@ -99,7 +120,6 @@ def query_uses(plan: QueryPlan) -> Iterator[ColumnUse]:
         yield ColumnUse(table=table, use=Use.AGGREGATE, function="count")
 
 
-def training_uses(request: JobRequest, manifest: Manifest) -> tuple[str, tuple[ColumnUse, ...]]:
-    """The table of a training spec, and its columns, each used for training."""
-    table, spec = completed_spec(request.body, manifest.dictionary, request.plan_digest)
-    return table, tuple(ColumnUse(table=table, column=name, use=Use.TRAIN) for name in columns_read(spec))
+def learning_uses(asked: Learning) -> tuple[ColumnUse, ...]:
+    """Every column that a learning job reads, used for training."""
+    return tuple(ColumnUse(table=asked.table, column=name, use=Use.TRAIN) for name in columns_read(asked.spec))

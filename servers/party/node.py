@@ -118,7 +118,8 @@ class PartyNode:
             raise IntegrityError("the recipient's key is not the one the analyst signed")
         if len(self._jobs) >= 4 * self._config.jobs_at_once:
             raise ResourceExhausted("", limit="jobs committed to")
-        await asyncio.to_thread(judge_request, self._policy, self._manifest, request, signed.signer, self.name)
+        judged = (self._policy, self._manifest, request, signed.signer, self.name)
+        await asyncio.to_thread(judge_request, *judged, trainers=frozenset(self._config.trainers))
         digest = request_digest(signed.payload)
         await asyncio.to_thread(self._store.commit, request.job, request.attempt, digest)
         await self._drop(request.job)
@@ -214,6 +215,9 @@ class PartyNode:
             sources=self._config.sources,
             limits=self._config.limits,
             checkpoints=str(self._folder(request.job)),
+            models=str(self._state / "models"),
+            models_kept=self._config.models_kept,
+            trainers=self._config.trainers,
             resume=resume,
         )
 

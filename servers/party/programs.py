@@ -70,15 +70,16 @@ def _open(task: Task, table: str, *, confined: bool) -> Source:
         raise SourceError("no source holds it", table=table)
     if confined:
         temporary = [Path(task.limits.temp_directory)] if task.limits.temp_directory else []
-        _confine(task.sources, [Path(task.checkpoints).parent, *temporary])
+        code = [Path(trainer.path) for trainer in task.trainers.values() if trainer.path]
+        _confine(task.sources, [Path(task.checkpoints).parent, Path(task.models), *temporary], code)
     source = open_source(_typed(found, task), task.limits, cache=_DIGESTS)
     source.snapshot()
     return source
 
 
-def _confine(sources: Mapping[str, SourceSpec], writable: list[Path]) -> None:
+def _confine(sources: Mapping[str, SourceSpec], writable: list[Path], code: list[Path]) -> None:
     """Close the file system and the network to everything that the configuration does not declare."""
-    readable = [path for spec in sources.values() for path in readable_paths(spec)]
+    readable = [*code, *(path for spec in sources.values() for path in readable_paths(spec))]
     cache = kernel_cache()
     writable = [*writable, *([cache] if cache is not None else [])]
     for folder in writable:

@@ -30,6 +30,7 @@ from mpc.sum.opener import Opener
 from mpc.wire.job import JobKind
 from servers.party.checkpoints import Checkpoints
 from servers.party.sources.spec import Limits, SourceSpec
+from servers.party.trainers import TrainerSpec
 
 __all__ = ["Asked", "Note", "RoundKeys", "Session", "Task"]
 
@@ -50,6 +51,13 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits
     checkpoints: str
     """Folder for this job's checkpoints."""
+
+    models: str
+    """Folder of the models that were trained here."""
+
+    models_kept: int = 20
+    trainers: dict[str, TrainerSpec] = {}
+    """The owner's training functions."""
 
     resume: int = 0
     """Checkpoint to start from; 0 starts afresh."""

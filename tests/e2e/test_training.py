@@ -12,8 +12,8 @@ import pyarrow as pa
 import pytest
 
 from mpc.client import LocalRoom
-from mpc.errors import JobCancelled, TransportError
-from mpc.learn import Ease, LogisticRegression
+from mpc.errors import JobCancelled, PlanError, TransportError
+from mpc.learn import Ease, Holdout, LogisticRegression
 
 pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("training")]
 
@@ -114,3 +114,19 @@ def test_the_command_line_trains_lists_recommends_and_exports(room, tmp_path):
         assert json.loads(Path(exported["description"]).read_text())["kind"] == "ease"
     with np.load(tmp_path / "shop.npz", allow_pickle=False) as arrays:
         assert arrays["weights"].shape[0] == len(arrays["items"])
+
+
+def test_a_kept_model_is_measured_again(room):
+    client = room.client()
+    told = EASE | {"holdout": {"buckets": 4}}
+    run = client.train(told)
+
+    again = client.evaluate(run.model, told)
+    other = client.evaluate(run.model.digest(), told, holdout=Holdout(4, seed=5))
+
+    assert again.quality == run.quality
+    assert other.quality != run.quality
+    with pytest.raises(PlanError, match="another spec"):
+        client.evaluate(run.model, told | {"regularization": 21.0})
+    with pytest.raises(PlanError, match="holds no model"):
+        client.evaluate("0" * 64, told)
