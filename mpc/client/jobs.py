@@ -1,6 +1,7 @@
 """One job from the analyst's side: sign, submit, watch, fetch, verify, open."""
 
 import asyncio
+import functools
 import secrets
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
@@ -18,12 +19,13 @@ from mpc.keys.secret import SealingKey, SecretKey
 from mpc.keys.statements import Signed
 from mpc.packing.layout import VectorLayout
 from mpc.packing.segments import IntegerArray
-from mpc.params import parameter_set
+from mpc.params import SchemeId, parameter_set
 from mpc.parties import PartyId
 from mpc.primitives import SumHeader
 from mpc.runtime import traces
 from mpc.runtime.clock import Clock
 from mpc.runtime.peers import CoordinatorPeer
+from mpc.runtime.warming import warm_kernels
 from mpc.schemes import secret as secret_schemes
 from mpc.sum.messages import Commitment, Receipt
 from mpc.sum.opener import Opener
@@ -59,8 +61,7 @@ class KeyPool:
         self._ahead: dict[str, asyncio.Task[tuple[PublicKey, SecretKey]]] = {}
 
     def _make(self, name: str) -> "asyncio.Task[tuple[PublicKey, SecretKey]]":
-        work = asyncio.to_thread(secret_schemes.generate, parameter_set(name), SystemEntropy())
-        return asyncio.create_task(work)
+        return asyncio.create_task(asyncio.to_thread(_fresh_pair, name))
 
     async def take(self, name: str) -> tuple[PublicKey, SecretKey]:
         """A fresh pair of a set."""
@@ -77,6 +78,20 @@ class KeyPool:
         for task in self._ahead.values():
             task.cancel()
         self._ahead.clear()
+
+
+@functools.cache
+def _warm(name: str) -> None:
+    """Make the set's kernels, once; where a node beside us compiles them just now, wait for its outcome."""
+    if parameter_set(name).scheme is SchemeId.RLWE:
+        from mpc.schemes.rlwe.secret import OPENING
+
+        warm_kernels([name], OPENING)
+
+
+def _fresh_pair(name: str) -> tuple[PublicKey, SecretKey]:
+    _warm(name)
+    return secret_schemes.generate(parameter_set(name), SystemEntropy())
 
 
 @dataclass(slots=True, kw_only=True)

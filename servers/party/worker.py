@@ -95,9 +95,9 @@ def warm(sets: Sequence[str]) -> None:
     programs.preload()
     duckdb.connect(":memory:").close()
     if sets:
-        from mpc.schemes.rlwe.secret import warm_up
+        from mpc.schemes.rlwe.secret import STAGES
 
-        warm_kernels(sets, warm_up)
+        warm_kernels(sets, STAGES)
 
 
 def failure_of(error: BaseException) -> Failure:

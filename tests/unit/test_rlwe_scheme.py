@@ -20,7 +20,7 @@ from mpc.schemes.rlwe.blocks import Execution
 from mpc.schemes.rlwe.kernels import pipeline
 from mpc.schemes.rlwe.noise import bounds
 from mpc.schemes.rlwe.ring import Arithmetic, ring
-from mpc.schemes.rlwe.warm import warm_up
+from mpc.schemes.rlwe.warm import STAGES
 from mpc.schemes.rlwe.wire import HEADER_BYTES, Kind, decode_noise, encode_noise, parse, wire_format
 
 SMALL = parameter_set("rlwe-2048-t30")
@@ -340,8 +340,8 @@ def test_other_schemes_sets_are_refused():
 
 
 def test_warming_up_runs_everything():
-    warm_up([SMALL])
-    secret.warm_up([SMALL, parameter_set("rlwe-4096-p60")])
+    for stage in (*STAGES.values(), *secret.STAGES.values()):
+        stage([SMALL, parameter_set("rlwe-4096-p60")])
 
 
 def run(code, **environment):

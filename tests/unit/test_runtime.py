@@ -101,22 +101,22 @@ def test_memory_of_certificates_is_bounded():
 
 def test_only_sets_with_kernels_are_warmed():
     seen = []
-    warming.warm_kernels(["bfv-4096-t40", "paillier-3072-s64"], seen.append)
-    warming.warm_kernels(["rlwe-2048-t30", "bfv-4096-t40", "rlwe-4096-t60"], lambda sets: seen.extend(sets))
+    warming.warm_kernels(["bfv-4096-t40", "paillier-3072-s64"], {"a": seen.append})
+    warming.warm_kernels(["rlwe-2048-t30", "bfv-4096-t40", "rlwe-4096-t60"], {"a": seen.extend})
 
     assert [s.id for s in seen] == ["rlwe-2048-t30", "rlwe-4096-t60"]
 
 
 def test_an_unknown_set_is_an_error():
     with pytest.raises(ParameterError):
-        warming.warm_kernels(["rlwe-1-t1"], lambda sets: None)
+        warming.warm_kernels(["rlwe-1-t1"], {"a": lambda sets: None})
 
 
 def test_the_cache_is_locked_while_kernels_are_made_and_free_afterwards(tmp_path, monkeypatch):
     monkeypatch.setattr(warming, "kernel_cache", lambda: tmp_path)
 
     def locked():
-        with (tmp_path / "compiling.lock").open("ab") as other:
+        with (tmp_path / "stage.lock").open("ab") as other:
             try:
                 fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -124,10 +124,26 @@ def test_the_cache_is_locked_while_kernels_are_made_and_free_afterwards(tmp_path
         return False
 
     found = []
-    warming.warm_kernels(["rlwe-2048-t30"], lambda _: found.append(locked()))
+    warming.warm_kernels(["rlwe-2048-t30"], {"stage": lambda _: found.append(locked())})
 
     assert found == [True]
     assert not locked()
+
+
+def test_a_stage_that_another_process_makes_comes_last(tmp_path, monkeypatch):
+    monkeypatch.setattr(warming, "kernel_cache", lambda: tmp_path)
+    order = []
+    with (tmp_path / "first.lock").open("ab") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+
+        def second(_sets):
+            order.append("second")
+            fcntl.flock(other, fcntl.LOCK_UN)
+
+        stages = {"first": lambda _: order.append("first"), "second": second, "third": lambda _: order.append("third")}
+        warming.warm_kernels(["rlwe-2048-t30"], stages)
+
+    assert order == ["second", "third", "first"]
 
 
 def test_a_warmer_that_fails_frees_the_cache(tmp_path, monkeypatch):
@@ -137,13 +153,13 @@ def test_a_warmer_that_fails_frees_the_cache(tmp_path, monkeypatch):
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        warming.warm_kernels(["rlwe-2048-t30"], fail)
-    warming.warm_kernels(["rlwe-2048-t30"], lambda _: None)
+        warming.warm_kernels(["rlwe-2048-t30"], {"stage": fail})
+    warming.warm_kernels(["rlwe-2048-t30"], {"stage": lambda _: None})
 
 
 def test_without_a_place_for_the_cache_kernels_are_made_all_the_same(monkeypatch, caplog):
     monkeypatch.setattr(warming, "kernel_cache", lambda: None)
     with caplog.at_level(logging.INFO, "mpc.runtime.warming"):
-        warming.warm_kernels(["rlwe-2048-t30"], lambda _: None)
+        warming.warm_kernels(["rlwe-2048-t30"], {"stage": lambda _: None})
 
     assert "ready" in caplog.text

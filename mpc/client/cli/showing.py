@@ -155,7 +155,7 @@ class _Story:
         cache = kernel_cache()
         if cache is None or not any(cache.rglob("*.nbc")):
             self.say()
-            self.say("[dim]Compiling the kernels for this processor, once; half a minute.[/]")
+            self.say("[dim]Compiling the kernels for this processor, once; some seconds.[/]")
         self._ask(client, "SELECT COUNT(*) AS n FROM orders")
 
     def _ask_all(self, client: "Client", files: Sequence[Path]) -> None:

@@ -4,7 +4,8 @@ The coordinator never loads this module. The material of a secret key is a seed 
 secret, the key's error and the uniform half follow; a group's key travels as these 32 bytes.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, NoReturn
 
 import numpy as np
@@ -17,17 +18,27 @@ from mpc.keys.secret import SecretKey
 from mpc.params.base import ParameterSet
 from mpc.params.catalogue import parameter_set
 from mpc.schemes.base import Decryptor, Encryptor, Slots, check_slots
-from mpc.schemes.rlwe.addition import SumAdder
 from mpc.schemes.rlwe.blocks import DEFAULT, BlockReader, Execution, block_of, expand_seeds, for_blocks, release
 from mpc.schemes.rlwe.encryption import expand_key_seed
 from mpc.schemes.rlwe.kernels import pipeline
 from mpc.schemes.rlwe.keystream import VectorKeystream
 from mpc.schemes.rlwe.noise import bounds
 from mpc.schemes.rlwe.ring import LANES, Ring, error_words
-from mpc.schemes.rlwe.warm import warm_up as warm_up_public
+from mpc.schemes.rlwe.warm import Warmer, warm_encryption
 from mpc.schemes.rlwe.wire import MAX_INDEX, SEED_BYTES, Ciphertext, Kind, encode, parse_batch, wire_format
 
-__all__ = ["RlweDecryptor", "SymmetricEncryptor", "decryptor", "derive", "generate", "symmetric_encryptor", "warm_up"]
+__all__ = [
+    "OPENING",
+    "STAGES",
+    "RlweDecryptor",
+    "SymmetricEncryptor",
+    "decryptor",
+    "derive",
+    "generate",
+    "symmetric_encryptor",
+    "warm_opening",
+    "warm_symmetric",
+]
 
 Words = NDArray[np.uint64]
 
@@ -213,14 +224,28 @@ def decryptor(secret: SecretKey, *, execution: Execution = DEFAULT) -> Decryptor
     return RlweDecryptor(secret, execution=execution)
 
 
-def warm_up(parameter_sets: Iterable[ParameterSet], *, execution: Execution = DEFAULT) -> None:
-    """Load or compile every kernel and build the tables of the sets, by one round under a key that is thrown away."""
+def warm_opening(parameter_sets: Iterable[ParameterSet], *, execution: Execution = DEFAULT) -> None:
+    """Load or compile what the owner of a key runs, by opening words of ones with a key that is thrown away."""
     for parameters in parameter_sets:
-        warm_up_public([parameters], execution=execution)
-        _, secret = generate(parameters, SystemEntropy())
-        with secret:
+        constants = execution.ring(parameters)
+        ones = np.ones(2 * constants.primes * constants.degree * 25 // 32, dtype=np.uint64)
+        ciphertext = encode(parameters, Kind.PUBLIC, ones, noise=bounds(parameters).fresh_public)
+        with generate(parameters, SystemEntropy())[1] as secret:
+            RlweDecryptor(secret, execution=execution).decrypt([ciphertext])
+
+
+def warm_symmetric(parameter_sets: Iterable[ParameterSet], *, execution: Execution = DEFAULT) -> None:
+    """Load or compile what the holder of a group's key runs to contribute, with a key that is thrown away."""
+    for parameters in parameter_sets:
+        with generate(parameters, SystemEntropy())[1] as secret:
             slots = np.zeros((1, parameters.slots), dtype=np.uint64)
-            ciphertexts = SymmetricEncryptor(secret, execution=execution).encrypt(slots)
-            total = SumAdder(parameters, execution=execution).start(1)
-            total.add(ciphertexts)
-            RlweDecryptor(secret, execution=execution).decrypt(total.finish())
+            SymmetricEncryptor(secret, execution=execution).encrypt(slots)
+
+
+STAGES: Final[Mapping[str, Warmer]] = MappingProxyType(
+    {"encryption": warm_encryption, "opening": warm_opening, "symmetric": warm_symmetric}
+)
+"""What a party runs, first what its first job needs first."""
+
+OPENING: Final[Mapping[str, Warmer]] = MappingProxyType({"opening": warm_opening})
+"""What an analyst runs."""

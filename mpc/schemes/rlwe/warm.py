@@ -1,9 +1,12 @@
 """Compile ahead of use: a node warms up in a background thread when it starts, so that no job waits for a compiler.
 
-`warm_up` covers what needs no secret; `mpc.schemes.rlwe.secret.warm_up` covers everything.
+Kernels are made in stages, so that the processes of one machine can share the work (`mpc.runtime.warming`). `STAGES`
+here needs no secret; those of `mpc.schemes.rlwe.secret` are what a party and an analyst run.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
+from typing import Final
 
 import numpy as np
 
@@ -12,26 +15,36 @@ from mpc.params.base import ParameterSet
 from mpc.schemes.rlwe.addition import SumAdder
 from mpc.schemes.rlwe.blocks import DEFAULT, Execution
 from mpc.schemes.rlwe.encryption import PublicEncryptor
-from mpc.schemes.rlwe.evaluation import Evaluator
+from mpc.schemes.rlwe.noise import bounds
 from mpc.schemes.rlwe.wire import SEED_BYTES, Kind, encode
 
-__all__ = ["warm_up"]
+__all__ = ["STAGES", "Warmer", "warm_addition", "warm_encryption"]
+
+Warmer = Callable[[Iterable[ParameterSet]], None]
 
 
-def warm_up(parameter_sets: Iterable[ParameterSet], *, execution: Execution = DEFAULT) -> None:
-    """Load or compile the kernels of encryption, addition and evaluation, and build the tables of the sets.
+def warm_addition(parameter_sets: Iterable[ParameterSet], *, execution: Execution = DEFAULT) -> None:
+    """Load or compile what an adder runs, by adding two ciphertexts of ones, one of them seeded."""
+    for parameters in parameter_sets:
+        constants = execution.ring(parameters)
+        words = np.ones(2 * constants.primes * constants.degree * 25 // 32, dtype=np.uint64)
+        most = bounds(parameters)
+        half = words[: words.size // 2]
+        seeded = encode(parameters, Kind.SEEDED, half, noise=most.fresh_symmetric, seed=bytes(SEED_BYTES))
+        for one in (encode(parameters, Kind.PUBLIC, words, noise=most.fresh_public), seeded):
+            total = SumAdder(parameters, execution=execution).start(1)
+            total.add([one])
+            total.finish()
 
-    It encrypts zeros to a key of ones that nobody holds, adds, multiplies and floods them, and drops the outcome.
-    """
+
+def warm_encryption(parameter_sets: Iterable[ParameterSet], *, execution: Execution = DEFAULT) -> None:
+    """Load or compile what a contributor runs, by encrypting zeros to a key of ones that nobody holds."""
     for parameters in parameter_sets:
         constants = execution.ring(parameters)
         ones = np.ones(constants.primes * constants.degree * 25 // 32, dtype=np.uint64)
         key = PublicKey(parameters.id, encode(parameters, Kind.PUBLIC_KEY, ones, seed=bytes(SEED_BYTES)))
-        zeros = np.zeros((1, constants.degree), dtype=np.uint64)
-        fresh = PublicEncryptor(key, execution=execution).encrypt(zeros)
-        total = SumAdder(parameters, execution=execution).start(1)
-        total.add(fresh)
-        total.finish()
-        evaluator = Evaluator(parameters, execution=execution)
-        product = evaluator.multiply_plain(fresh, zeros, coefficient_bound=1, terms=1)
-        evaluator.rerandomise(product, key)
+        PublicEncryptor(key, execution=execution).encrypt(np.zeros((1, constants.degree), dtype=np.uint64))
+
+
+STAGES: Final[Mapping[str, Warmer]] = MappingProxyType({"addition": warm_addition})
+"""What the coordinator runs."""

@@ -112,5 +112,7 @@ def fill_keystream(key: Words, start: int, out: Words) -> None:
     if rest > 0:
         spill = np.empty(32, dtype=np.uint64)
         _blocks(address(key), (start >> 1) + (rounds << 4), 1, address(spill))
-        out[rounds << 5 :] = spill[:rest]
-        spill[:] = np.uint64(0)
+        for i in range(rest):  # a slice would compile numba's messages about shapes: longer than all of this
+            out[(rounds << 5) + i] = spill[i]
+        for i in range(32):
+            spill[i] = np.uint64(0)

@@ -65,6 +65,14 @@ def _coefficient_source(r: int) -> tuple[int, np.uint64, int]:
 
 
 @inlined
+def _all_below(values: Words, q: np.uint64) -> bool:
+    largest = np.uint64(0)
+    for x in range(values.size):
+        largest = max(largest, values[x])
+    return bool(largest < q)
+
+
+@inlined
 def unpack_lanes(packed: Words, start: int, q: np.uint64, out: Words) -> bool:
     """The inverse of `pack_lanes`; returns whether all residues are below q."""
     flat, stride = out.reshape(-1), np.int64(packed.strides[0])
@@ -80,7 +88,7 @@ def unpack_lanes(packed: Words, start: int, q: np.uint64, out: Words) -> bool:
                 value = ((tiles[near + x] >> right) | ((tiles[far + x] << _ONE) << (_63 - right))) & _MASK
                 flat[base + x] = value
                 largest[x] = max(largest[x], value)
-    return bool(largest.max() < q)
+    return _all_below(largest, q)
 
 
 @inlined
@@ -93,7 +101,7 @@ def unpack(packed: Words, q: np.uint64, out: Words) -> bool:
         for r in range(32):
             word, right, following = _coefficient_source(r)
             unpack_row(base + 64 * word, base + 64 * following, right, groups, place + 64 * r, address(largest))
-    return bool(largest.max() < q)
+    return _all_below(largest, q)
 
 
 @inlined
@@ -106,7 +114,7 @@ def accumulate(packed: Words, q: np.uint64, sums: Words) -> bool:
         for r in range(32):
             word, right, following = _coefficient_source(r)
             add_row(base + 64 * word, base + 64 * following, right, groups, place + 64 * r, address(largest))
-    return bool(largest.max() < q)
+    return _all_below(largest, q)
 
 
 @inlined

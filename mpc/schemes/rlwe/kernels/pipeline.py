@@ -64,12 +64,15 @@ def make_key(
     for i in range(scale.shape[0]):
         q = scale[i, 0]
         sampling.errors(words[n:], q, work[1])
-        work[0, :, :] = np.uint64(0)
         sampling.key_secret(words[:n], q, work[0], 0)
-        work[0, :, 1] = work[1, :, 0]
+        for j in range(n):
+            work[0, j, 1] = work[1, j, 0]
+            for lane in range(2, 8):
+                work[0, j, lane] = np.uint64(0)
         transform.forward(work[0], forward[i], modulus[i], ifma)
-        secret[i] = work[0, :, 0]
-        work[1, :, 0], work[2, :, 0] = uniform[i], work[0, :, 0]
+        for j in range(n):
+            secret[i, j] = work[2, j, 0] = work[0, j, 0]
+            work[1, j, 0] = uniform[i, j]
         transform.multiply(work[1], work[2], work[1], modulus[i], ifma)
         for j in range(n):
             difference = work[0, j, 1] - work[1, j, 0]
