@@ -23,6 +23,7 @@ from mpc.learn.digest import evaluation_digest, training_digest
 from mpc.params import parameter_set
 from mpc.plan import Explanation, QueryPlan, compile_query, explain, finish_query, fold_now, value_header
 from mpc.plan.constants import calibrated_model
+from mpc.plan.cost import Line
 from mpc.primitives import SumHeader
 from mpc.runtime import traces
 from mpc.runtime.channel import GrpcCoordinatorPeer
@@ -105,6 +106,7 @@ class Analyst:
         text: str,
         *,
         scheme: str | None = None,
+        line: Line | None = None,
         timeout_s: float = 600.0,
         watcher: Watcher | None = None,
     ) -> Answer:
@@ -114,6 +116,7 @@ class Analyst:
             text: SQL over the room's logical tables.
             scheme: A scheme or a parameter set instead of the planner's choice; `clear` runs without encryption where
                 every owner's policy allows it.
+            line: The line between the members, for the planner's choice; a local network if not stated.
             timeout_s: The job's lifetime.
             watcher: Called with every event of the job.
 
@@ -121,7 +124,7 @@ class Analyst:
         """
         started = time.monotonic()
         plan = self.compile(text)
-        explanation = self._explain(plan, scheme)
+        explanation = self._explain(plan, scheme, line)
         participants, chosen = self.participants(plan.table), explanation.parameter_set
         compiled = time.monotonic()
         job = PreparedJob.sign(
@@ -259,27 +262,27 @@ class Analyst:
             raise ParameterError(f"no table {table}")
         return tuple(sorted(found.parties))
 
-    def explain(self, text: str, *, scheme: str | None = None) -> Explanation:
+    def explain(self, text: str, *, scheme: str | None = None, line: Line | None = None) -> Explanation:
         """What a query would do: steps, scheme and why, bytes, predicted seconds, and who learns what.
 
         Raises:
             PlanError: The query cannot be answered.
         """
         plan = self.compile(text)
-        return self._explain(plan, scheme)
+        return self._explain(plan, scheme, line)
 
-    async def explain_analyze(self, text: str, *, scheme: str | None = None) -> Analysis:
+    async def explain_analyze(self, text: str, *, scheme: str | None = None, line: Line | None = None) -> Analysis:
         """Run a query and set what it took beside what was predicted. It is a job like any other."""
-        return Analysis(self.explain(text, scheme=scheme), await self.sql(text, scheme=scheme))
+        return Analysis(self.explain(text, scheme=scheme, line=line), await self.sql(text, scheme=scheme, line=line))
 
-    def _explain(self, plan: QueryPlan, scheme: str | None) -> Explanation:
+    def _explain(self, plan: QueryPlan, scheme: str | None, line: Line | None) -> Explanation:
         participants = self.participants(plan.table)
         return explain(
             plan,
             participants=participants,
             analyst_is_party=self.profile.name in participants,
             scheme=scheme,
-            model=calibrated_model(),
+            model=calibrated_model(line),
         )
 
     def _report(self, outcome: Outcome, seconds: float, learned: tuple[tuple[str, str], ...] = ()) -> Report:

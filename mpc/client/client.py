@@ -20,6 +20,7 @@ from mpc.errors import InternalError
 from mpc.keys.dictionary import Table
 from mpc.learn import FittedModel, Holdout, Spec, complete, spec_from_mapping, to_mapping
 from mpc.plan import Explanation
+from mpc.plan.cost import Line
 
 __all__ = ["Client", "connect"]
 
@@ -66,19 +67,20 @@ class Client:
         text: str,
         scheme: str | None = None,
         *,
+        line: Line | None = None,
         timeout_s: float = 600.0,
         watcher: Watcher | None = None,
     ) -> Answer:
         """Ask a query and open its answer; see `mpc.client.analyst.Analyst.sql`."""
-        return self._run(self._analyst.sql(text, scheme=scheme, timeout_s=timeout_s, watcher=watcher))
+        return self._run(self._analyst.sql(text, scheme=scheme, line=line, timeout_s=timeout_s, watcher=watcher))
 
-    def explain(self, text: str, scheme: str | None = None) -> Explanation:
+    def explain(self, text: str, scheme: str | None = None, *, line: Line | None = None) -> Explanation:
         """What a query would do and who would learn what; nothing is sent."""
-        return self._analyst.explain(text, scheme=scheme)
+        return self._analyst.explain(text, scheme=scheme, line=line)
 
-    def explain_analyze(self, text: str, scheme: str | None = None) -> Analysis:
+    def explain_analyze(self, text: str, scheme: str | None = None, *, line: Line | None = None) -> Analysis:
         """Run a query and set what it took beside what was predicted."""
-        return self._run(self._analyst.explain_analyze(text, scheme=scheme))
+        return self._run(self._analyst.explain_analyze(text, scheme=scheme, line=line))
 
     def train(
         self,

@@ -20,7 +20,7 @@ analyst).
 from mpc.plan.answer import ResultColumn, ResultTable, finish_query
 from mpc.plan.clock import fold_now
 from mpc.plan.compiler import compile_query
-from mpc.plan.cost import CostModel, SchemeCost, SumCost, choose_parameters
+from mpc.plan.cost import CostModel, Line, SchemeCost, SumCost, choose_parameters
 from mpc.plan.dialects import check_failure
 from mpc.plan.discovery import LookupTable
 from mpc.plan.explain import Explanation, explain
@@ -33,6 +33,7 @@ __all__ = [
     "CostModel",
     "Encoding",
     "Explanation",
+    "Line",
     "LocalQuery",
     "LocalStatement",
     "LookupTable",

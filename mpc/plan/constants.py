@@ -6,7 +6,8 @@
     measured_at = "..."
     mask_ns = 5.1              one pair's mask, per slot
     packing_ns = 14.0          limbs, digests and copies, per slot
-    job_s = 0.06               what a job takes beside data, arithmetic and the line
+    job_s = 0.07               what a job takes beside its sums
+    sum_s = 0.01               what a sum takes beside arithmetic and bytes
     [schemes.rlwe]             per slot and prime; key_s is all that is paid once per key
     encrypt_ns = 14.0
     add_ns = 4.0
@@ -30,7 +31,7 @@ import tomli_w
 
 from mpc.errors import ConfigurationError
 from mpc.params import SchemeId
-from mpc.plan.cost import DEFAULT_MODEL, CostModel, SchemeCost
+from mpc.plan.cost import DEFAULT_MODEL, CostModel, Line, SchemeCost
 
 __all__ = [
     "CostConstants",
@@ -66,6 +67,7 @@ class CostConstants(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     mask_ns: float
     packing_ns: float
     job_s: float
+    sum_s: float
     schemes: dict[str, SchemeConstants]
 
     def check(self) -> None:
@@ -75,19 +77,14 @@ class CostConstants(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         unknown = set(self.schemes) - {s.value for s in SchemeId}
         if unknown:
             raise ConfigurationError("", reason=f"there is no scheme {min(unknown)[:40]}")
-        numbers = [self.mask_ns, self.packing_ns, self.job_s]
+        numbers = [self.mask_ns, self.packing_ns, self.job_s, self.sum_s]
         for costs in self.schemes.values():
             numbers += [costs.encrypt_ns, costs.add_ns, costs.decrypt_ns, costs.key_s]
         if not all(math.isfinite(n) and 0.0 <= n <= _LARGEST for n in numbers):
             raise ConfigurationError("", reason="a cost is not a finite number that is zero or more")
 
-    def model(self, *, megabits_per_s: float | None = None, round_trip_s: float = 0.0) -> CostModel:
-        """The cost model of this machine over a stated line; schemes that were not measured keep the reference's costs.
-
-        Args:
-            megabits_per_s: Line of each member to the coordinator; the model's default if not given.
-            round_trip_s: Round trip of that line. What a job takes beside it is spread over its round trips.
-        """
+    def model(self, line: Line | None = None) -> CostModel:
+        """The cost model over a stated line; schemes that were not measured keep the reference machine's costs."""
         measured = {
             SchemeId(name): SchemeCost(encrypt_ns=c.encrypt_ns, add_ns=c.add_ns, decrypt_ns=c.decrypt_ns, key_s=c.key_s)
             for name, c in self.schemes.items()
@@ -96,8 +93,9 @@ class CostConstants(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             schemes=MappingProxyType({**DEFAULT_MODEL.schemes, **measured}),
             mask_ns=self.mask_ns,
             packing_ns=self.packing_ns,
-            megabits_per_s=DEFAULT_MODEL.megabits_per_s if megabits_per_s is None else megabits_per_s,
-            round_trip_s=round_trip_s + self.job_s / DEFAULT_MODEL.round_trips,
+            job_s=self.job_s,
+            sum_s=self.sum_s,
+            line=line or Line(),
         )
 
 
@@ -136,16 +134,14 @@ def write_constants(path: Path, constants: CostConstants) -> None:
     fresh.replace(path)
 
 
-def calibrated_model(*, megabits_per_s: float | None = None, round_trip_s: float | None = None) -> CostModel:
+def calibrated_model(line: Line | None = None) -> CostModel:
     """The cost model to plan with: this machine's if it was calibrated, else the reference machine's.
+
+    Args:
+        line: The line of each member to the coordinator; a local network if not stated.
 
     Raises:
         ConfigurationError: There is a file, and it is not in order.
     """
     path = constants_path()
-    if path.exists():
-        return read_constants(path).model(megabits_per_s=megabits_per_s, round_trip_s=round_trip_s or 0.0)
-    return CostModel(
-        megabits_per_s=DEFAULT_MODEL.megabits_per_s if megabits_per_s is None else megabits_per_s,
-        round_trip_s=DEFAULT_MODEL.round_trip_s if round_trip_s is None else round_trip_s,
-    )
+    return read_constants(path).model(line) if path.exists() else CostModel(line=line or Line())

@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from mpc.params import ParameterSet
-from mpc.plan.cost import DEFAULT_MODEL, CostModel, SumCost, choose_parameters
+from mpc.plan.cost import DEFAULT_MODEL, CostModel, SumCost, SumShape, choose_for_sums
 from mpc.plan.ir import Scalar, columns_of
 from mpc.plan.query import QueryPlan
 from mpc.plan.statistics import Finisher, Measure, Statistic
@@ -86,7 +86,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
             "who learns what",
             *(f"  {d.who}: {d.what}" for d in self.disclosures),
             *(["notes", *(f"  {n}" for n in self.notes)] if self.notes else []),
-            f"total: {_size(self.bytes_per_party)} per party, about {self.seconds:.3f} s beside the local statements",
+            f"total: {_size(self.bytes_per_party)} per party, {self.seconds:.3f} s beside the databases' own work",
         ]
         return "\n".join(lines)
 
@@ -115,12 +115,9 @@ def explain(
     names = tuple(participants) if participants is not None else plan.parties
     steps = query_steps(plan, expected_groups=expected_groups)
     sums = [s for s in steps if isinstance(s, SumStep)]
-    # One parameter set serves all rounds of a job: the one that suits the round with the most values.
-    largest = max(sums, key=lambda s: sum(x.length for x in s.segments))
-    chosen = choose_parameters(largest.segments, len(names), scheme=scheme, sets=sets, model=model).parameters
-    costs = {
-        s.label: choose_parameters(s.segments, len(names), scheme=chosen.id, model=model, sets=[chosen]) for s in sums
-    }
+    shapes = [SumShape(segments=s.segments, group=s.recipient is Recipient.GROUP) for s in sums]
+    found = choose_for_sums(shapes, len(names), scheme=scheme, sets=sets, model=model)
+    costs, chosen = dict(zip((s.label for s in sums), found, strict=True)), found[0].parameters
     hidden = set(plan.hidden_statistics)
     return Explanation(
         sql=plan.sql,
@@ -129,7 +126,7 @@ def explain(
         participants=len(names),
         scheme=chosen.scheme.value,
         parameter_set=chosen.id,
-        why=_why(scheme, costs[largest.label]),
+        why=_why(scheme, found),
         groups=_groups(plan),
         statistics=tuple(
             StatisticLine(name=f"s{i}", what=describe(s), bits=s.bound.bit_length(), hidden=i in hidden)
@@ -139,8 +136,8 @@ def explain(
         disclosures=_disclosures(plan, names, analyst_is_party=analyst_is_party),
         notes=_notes(plan),
         local_sql=_local_sql(plan),
-        bytes_per_party=sum(c.upload_bytes for c in costs.values()),
-        seconds=sum(c.seconds for c in costs.values()),
+        bytes_per_party=sum(c.upload_bytes for c in found),
+        seconds=model.fixed_s + sum(c.seconds for c in found),
     )
 
 
@@ -188,10 +185,11 @@ def _size(count: int) -> str:
     return f"{count / 1000:.0f} kB" if count < 10_000_000 else f"{count / 1e6:.1f} MB"
 
 
-def _why(scheme: str | None, cost: SumCost) -> str:
+def _why(scheme: str | None, costs: Sequence[SumCost]) -> str:
     if scheme is not None:
         return "as asked"
-    network = cost.network_s / cost.seconds if cost.seconds else 0.0
+    seconds, cost = sum(c.seconds for c in costs), max(costs, key=lambda c: c.values)
+    network = sum(c.network_s for c in costs) / seconds if seconds else 0.0
     shape = f"{cost.values} values in {cost.ciphertexts} ciphertexts of {cost.width_bits}-bit slots"
     return f"least predicted time for {shape} ({network:.0%} of it on the network)"
 

@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import TypeAlias
 
 from mpc.errors import PlanError, RangeError, WireError
-from mpc.plan.dates import UNITS, add_interval, date_of, timestamp_of
+from mpc.plan.dates import DAY_US, UNITS, add_interval, date_of, timestamp_of
 from mpc.plan.ir import Call, Column, Kind, Literal, Op, Scalar, Type, columns_of
 
 __all__ = [
@@ -95,6 +95,8 @@ def domain_of(value: Scalar) -> tuple[RawKey, ...] | None:
             return _truncated(value)
         if value.op in {Op.CASE, Op.COALESCE}:
             return _branches(value)
+        if value.op is Op.CAST and value.type.kind.temporal and (found := _recast(value)) is not None:
+            return found
     low, high = value.type.low, value.type.high
     discoverable = all(c.discoverable for c in columns_of(value))
     if value.type.kind is Kind.VARCHAR or low is None or high is None:
@@ -116,6 +118,15 @@ def _truncated(value: Call) -> tuple[RawKey, ...] | None:
         found.append(at)
         at = add_interval(at, UNITS[str(unit.value)])
     return tuple(found)
+
+
+def _recast(value: Call) -> tuple[RawKey, ...] | None:
+    """The domain of a date read as a timestamp or the other way round, where that of its argument is known."""
+    inner, days = value.args[0], value.type.kind is Kind.DATE
+    if not inner.type.kind.temporal or (known := domain_of(inner)) is None:
+        return None
+    whole = (at for at in known if isinstance(at, int))
+    return tuple(dict.fromkeys(at // DAY_US if days else at * DAY_US for at in whole))
 
 
 def _branches(value: Call) -> tuple[RawKey, ...] | None:

@@ -2,10 +2,12 @@
 
 import pytest
 
+from mpc.client.bench import queries
 from mpc.client.bench.cases import Level
 from mpc.client.bench.drift import Drift
 from mpc.client.bench.runner import Runner
 from mpc.client.bench.suite import select
+from mpc.plan import Line
 
 pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("bench-rooms")]
 
@@ -35,10 +37,39 @@ def test_a_line_is_felt():
 
 
 def test_predictions_are_beside_what_was_measured():
-    results = smoke("planner/query/total")
+    results = smoke("planner/query/g16/total")
 
     assert results.skipped == ()
     figures = results.rows[0].figures
-    assert abs(figures["measured_bytes"] / figures["predicted_bytes"] - 1) <= 0.02
+    assert figures["measured_bytes"] == figures["predicted_bytes"]
     assert figures["predicted_s"] > 0
     assert figures["measured_s"] > 0
+
+
+@pytest.fixture(scope="module")
+def site():
+    with queries.site(300, 3_000, None) as running:
+        yield running
+
+
+@pytest.mark.parametrize("query", ["total", "by-product", "discovered"])
+@pytest.mark.parametrize("scheme", ["rlwe-2048-t30", "rlwe-4096-t60", "bfv", "paillier", "clear"])
+def test_explain_predicts_the_bytes_that_each_party_sends(site, scheme, query):
+    sql = queries.QUERIES[query]
+
+    predicted = site.client.explain(sql, scheme=scheme).bytes_per_party
+    report = site.client.sql(sql, scheme=scheme).report
+
+    assert report.participants == queries.PARTIES
+    for party in report.participants:
+        assert report.traffic[party]["bytes_received"] == pytest.approx(predicted, rel=0.02)
+
+
+def test_a_stated_line_changes_the_choice(site):
+    sql = queries.QUERIES["total"]
+    thin = Line(megabits_per_s=0.05, latency_s=0.05)
+
+    assert site.client.explain(sql).scheme == "rlwe"
+    assert site.client.explain(sql, line=thin).scheme == "paillier"
+    assert site.client.sql(sql, line=thin).report.scheme == "paillier"
+    assert site.client.explain(sql, line=thin).seconds > site.client.explain(sql).seconds + 7 * 0.1

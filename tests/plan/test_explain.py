@@ -7,8 +7,8 @@ import pytest
 from mpc.errors import ParameterError, RangeError
 from mpc.packing import VectorLayout
 from mpc.params import PARAMETER_SETS, ParameterSet, SchemeId, SecurityLevel, SetId
-from mpc.plan import CostModel, choose_parameters, explain
-from mpc.plan.cost import cost_of
+from mpc.plan import CostModel, Line, choose_parameters, explain
+from mpc.plan.cost import SumShape, choose_for_sums, cost_of
 from mpc.primitives import Segment
 
 
@@ -37,7 +37,7 @@ def chosen(count, bound, **options):
 
 
 def test_a_handful_of_totals_on_a_thin_line_takes_the_small_ciphertext():
-    assert chosen(8, 1 << 40, model=CostModel(megabits_per_s=1.0)).parameters is SMALL
+    assert chosen(8, 1 << 40, model=CostModel(line=Line(megabits_per_s=1.0))).parameters is SMALL
 
 
 def test_a_long_vector_takes_the_lattice():
@@ -82,7 +82,39 @@ def test_the_prediction_grows_with_values_bits_and_parties():
     assert cost_of((Segment("s", 40_000, 1 << 30),), 3, LARGE).seconds > base
     assert cost_of((Segment("s", 20_000, 1 << 70),), 3, LARGE).seconds > base
     assert cost_of((Segment("s", 20_000, 1 << 30),), 9, LARGE).seconds > base
-    assert cost_of((Segment("s", 20_000, 1 << 30),), 3, LARGE, CostModel(megabits_per_s=10.0)).seconds > base
+    assert cost_of((Segment("s", 20_000, 1 << 30),), 3, LARGE, CostModel(line=Line(megabits_per_s=10.0))).seconds > base
+
+
+def test_a_delay_is_paid_once_per_message_that_waits():
+    segments = (Segment("s", 10, 9),)
+    near, far = CostModel(), CostModel(line=Line(latency_s=0.05))
+    more = cost_of(segments, 3, LARGE, far).seconds - cost_of(segments, 3, LARGE, near).seconds
+
+    assert more == pytest.approx(0.1 * far.sum_round_trips)
+    assert far.fixed_s - near.fixed_s == pytest.approx(0.1 * far.job_round_trips)
+
+
+def test_members_of_a_group_upload_seeded_ciphertexts_where_the_scheme_has_them():
+    segments = (Segment("s", 5000, 1 << 20),)
+    for name, halves in (("rlwe-4096-t60", True), ("bfv-4096-t40", False)):
+        one = PARAMETER_SETS[SetId(name)]
+        alone, group = cost_of(segments, 3, one), cost_of(segments, 3, one, group=True)
+
+        assert group.upload_bytes == group.ciphertexts * (
+            one.symmetric_ciphertext_bytes if halves else one.ciphertext_bytes
+        )
+        assert (group.key_bytes == 0) is halves
+        assert alone.key_bytes == one.public_key_bytes
+
+
+def test_one_set_serves_all_sums_of_a_job():
+    sums = [SumShape(segments=(Segment("d", 9000, 1 << 40),), group=True), SumShape(segments=(Segment("s", 4, 9),))]
+
+    costs = choose_for_sums(sums, 3)
+
+    assert len({c.parameters.id for c in costs}) == 1
+    others = [choose_for_sums(sums, 3, scheme=s.id) for s in PARAMETER_SETS.values() if s.scheme is SchemeId.RLWE]
+    assert sum(c.seconds for c in costs) == min(sum(c.seconds for c in other) for other in others)
 
 
 def said(sales, sql, **options):

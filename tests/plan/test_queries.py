@@ -27,3 +27,14 @@ WIDER = [
 def test_arithmetic_is_widened_before_it_could_overflow(sales, sql, wide):
     """DuckDB stops at the overflow of a 32-bit product; we do not have one."""
     sales.check(sql, wide)
+
+
+@pytest.mark.parametrize(("key", "groups"), [
+    ("date_trunc('month', t)", 12),
+    ("CAST(date_trunc('month', t) AS DATE)", 12),
+    ("CAST(t AS DATE)", 365),
+])  # fmt: skip
+def test_days_that_are_the_first_of_a_month_are_as_many_groups_as_months(sales, key, groups):
+    plan = sales.plan(f"SELECT {key} AS k, COUNT(*) FROM sales GROUP BY k")
+
+    assert len([group for group in plan.groups if group != (None,)]) == groups

@@ -15,13 +15,13 @@ from mpc.plan.constants import (
     read_constants,
     write_constants,
 )
-from mpc.plan.cost import DEFAULT_MODEL
+from mpc.plan.cost import DEFAULT_MODEL, Line
 
 
 def constants(**schemes):
     made = {n: SchemeConstants(encrypt_ns=a, add_ns=b, decrypt_ns=c, key_s=d) for n, (a, b, c, d) in schemes.items()}
     return CostConstants(
-        machine="m", commit="c", measured_at="t", mask_ns=5.0, packing_ns=10.0, job_s=0.08, schemes=made
+        machine="m", commit="c", measured_at="t", mask_ns=5.0, packing_ns=10.0, job_s=0.08, sum_s=0.02, schemes=made
     )
 
 
@@ -54,6 +54,7 @@ COSTS = {"encrypt_ns": 1.0, "add_ns": 1.0, "decrypt_ns": 1.0, "key_s": 1.0}
         text_of(mask_ns=-1.0),
         text_of(mask_ns=float("inf")),
         text_of(job_s="soon"),
+        text_of(sum_s=-0.1),
         text_of(extra=1),
         text_of(schemes={"rot13": COSTS}),
         text_of(schemes={"rlwe": {**COSTS, "key_s": float("nan")}}),
@@ -73,7 +74,7 @@ def test_a_missing_file_means_the_reference_machine(tmp_path, monkeypatch):
     monkeypatch.setenv("SEALROOM_COSTS", str(tmp_path / "none.toml"))
 
     assert calibrated_model() == DEFAULT_MODEL
-    assert calibrated_model(megabits_per_s=20).megabits_per_s == 20
+    assert calibrated_model(Line(megabits_per_s=20)).line.megabits_per_s == 20
 
 
 def test_the_place_follows_the_environment(tmp_path, monkeypatch):
@@ -91,11 +92,12 @@ def test_measured_schemes_replace_the_reference_and_others_stay(tmp_path, monkey
     write_constants(path, constants(rlwe=(1.0, 2.0, 3.0, 4.0)))
     monkeypatch.setenv("SEALROOM_COSTS", str(path))
 
-    model = calibrated_model(round_trip_s=0.04)
+    model = calibrated_model(Line(latency_s=0.02))
 
     assert model.schemes[SchemeId.RLWE].encrypt_ns == 1.0
     assert model.schemes[SchemeId.BFV] == DEFAULT_MODEL.schemes[SchemeId.BFV]
-    assert model.round_trips * model.round_trip_s == pytest.approx(8 * 0.04 + 0.08)
+    assert model.fixed_s == pytest.approx(0.08 + 3 * 0.04)
+    assert model.sum_s == 0.02
 
 
 def test_choices_follow_the_constants_and_the_bandwidth():
@@ -107,7 +109,7 @@ def test_choices_follow_the_constants_and_the_bandwidth():
 
     assert chosen(DEFAULT_MODEL) is SchemeId.RLWE
     assert chosen(fast.model()) is SchemeId.PAILLIER
-    slow_line = msgspec.structs.replace(fast, schemes={}).model(megabits_per_s=0.01)
+    slow_line = msgspec.structs.replace(fast, schemes={}).model(Line(megabits_per_s=0.01))
     assert chosen(slow_line) is SchemeId.PAILLIER
 
 

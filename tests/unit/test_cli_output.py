@@ -12,11 +12,12 @@ from rich.console import Console
 from mpc.client.answer import Answer, Report
 from mpc.client.cli import main
 from mpc.client.cli.failures import pointed
-from mpc.client.cli.formats import Format, csv_text, duration_s, render
+from mpc.client.cli.formats import Format, csv_text, duration_s, line_of, render
 from mpc.client.cli.progress import JobProgress, JobView
 from mpc.client.cli.terminal import Terminal
 from mpc.client.help_texts import EXIT_CODES, HELP, text_of
 from mpc.errors import ParameterError
+from mpc.plan import Line
 from mpc.wire.errors import CATALOGUE
 from mpc.wire.messages import JobEvent
 
@@ -235,3 +236,25 @@ def test_the_display_shows_parties_times_and_a_bar(monkeypatch):
 
     assert "north  reads its rows, masks and encrypts" in text
     assert "2 of 4 ciphertexts added" in text
+
+
+@pytest.mark.parametrize(
+    ("bandwidth", "latency", "line"),
+    [
+        (None, None, None),
+        ("20Mbit", None, Line(megabits_per_s=20)),
+        ("1Gbit/s", "50ms", Line(megabits_per_s=1000, latency_s=0.05)),
+        ("500kbit", "0.2s", Line(megabits_per_s=0.5, latency_s=0.2)),
+    ],
+)
+def test_lines_are_read(bandwidth, latency, line):
+    assert line_of(bandwidth, latency) == line
+
+
+@pytest.mark.parametrize(
+    ("bandwidth", "latency"),
+    [("20", None), ("Mbit", None), ("-1Mbit", None), ("20MB", None), (None, "50"), (None, "m")],
+)
+def test_what_is_no_line_is_refused(bandwidth, latency):
+    with pytest.raises(ValueError):  # noqa: PT011 - the caller says what is allowed
+        line_of(bandwidth, latency)

@@ -58,7 +58,7 @@ def calibrate(
     Args:
         progress: Told what is measured next.
         drift: The judge of the machine's quiet; none asks for no judgement.
-        with_room: Whether to start a room for the cost of a job; without it the reference's round trips stand for it.
+        with_room: Whether to start a room for the cost of a job; without it the reference machine's stands for it.
 
     Raises:
         ResourceExhausted: The machine was not quiet.
@@ -84,7 +84,7 @@ def calibrate(
     # `clear` copies: what its party does beyond masks is packing, and its own copy is counted with it.
     packing_ns = max(0.0, lines[SchemeId.CLEAR]["party"].slot_ns - mask_ns)
     next_is("a job in a room of three parties")
-    job_s = _job_s() if with_room else DEFAULT_MODEL.round_trips * DEFAULT_MODEL.round_trip_s
+    job_s, sum_s = _job_and_sum_s() if with_room else (DEFAULT_MODEL.job_s, DEFAULT_MODEL.sum_s)
     next_is("end")
     if drift is not None:
         drift.judge({what: drift.beside(r, r, ClockKind.CPU) for what, r in readings.items()})
@@ -96,6 +96,7 @@ def calibrate(
         mask_ns=round(mask_ns, 2),
         packing_ns=round(packing_ns, 2),
         job_s=round(job_s, 4),
+        sum_s=round(sum_s, 4),
         schemes={
             scheme.value: _constants(scheme, roles, keys[scheme], mask_ns, packing_ns)
             for scheme, roles in lines.items()
@@ -152,13 +153,18 @@ def _key_s(parameters: ParameterSet) -> float:
     return statistics.median(taken)
 
 
-def _job_s() -> float:
-    """What a job takes beside local statements and arithmetic: a total of 1000 rows under `clear`, on loopback."""
+def _job_and_sum_s() -> tuple[float, float]:
+    """What a job takes beside its sums, and what a sum takes beside arithmetic and bytes, on loopback.
+
+    Queries of one and of two sums take turns, over 1000 rows under `clear`, so that neither database nor arithmetic
+    counts for much.
+    """
     with Resources() as resources:
         site = resources.enter("job", lambda: queries.site(1_000, 16, None))
-        sql = queries.QUERIES["total"]
-        taken = []
+        taken: dict[str, list[float]] = {"total": [], "discovered": []}
         for _ in range(_JOBS):
-            report = site.client.sql(sql, scheme="clear").report
-            taken.append(report.seconds - report.phases.get("local", 0.0))
-    return statistics.median(taken)
+            for name, samples in taken.items():
+                samples.append(site.client.sql(queries.QUERIES[name], scheme="clear").report.seconds)
+    one, two = (statistics.median(samples[1:]) for samples in taken.values())
+    sum_s = max(0.0, two - one)
+    return max(0.0, one - sum_s), sum_s

@@ -209,7 +209,7 @@ def _calibrate(terminal: Terminal, max_drift: float, json: str | None) -> int:
         ]
         lines.append(
             f"  masks {constants.mask_ns} ns per slot and partner, packing {constants.packing_ns} ns per slot, "
-            f"a job {constants.job_s * 1e3:.0f} ms"
+            f"a job {constants.job_s * 1e3:.0f} ms and {constants.sum_s * 1e3:.0f} ms per sum"
         )
         terminal.result({}, lines)
     return 0

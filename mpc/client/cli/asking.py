@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mpc.client.cli.formats import Format
     from mpc.client.profile import Profile
     from mpc.plan import Explanation
+    from mpc.plan.cost import Line
 
 __all__ = ["explain", "open_profile", "query", "session", "tables"]
 
@@ -29,6 +30,13 @@ SchemeOption = Annotated[
         help="bfv, rlwe, paillier, or a parameter set; clear measures without encryption. The planner's if not given."
     ),
 ]
+BandwidthOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="RATE", help="Line of each member, for the planner: 500kbit, 20Mbit, 1Gbit. Else a local network."
+    ),
+]
+LatencyOption = Annotated[str | None, typer.Option(metavar="TIME", help="The line's delay one way: 50ms.")]
 FormatOption = Annotated[str, typer.Option("--format", help="table, json or csv.")]
 
 
@@ -74,6 +82,8 @@ def query(
     format_: FormatOption = "table",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the rows to a file.")] = None,
     scheme: SchemeOption = None,
+    bandwidth: BandwidthOption = None,
+    latency: LatencyOption = None,
     timeout: Annotated[str, typer.Option(help="Longest time for the job: 90s, 10m, 1h.")] = "10m",
     report: Annotated[bool, typer.Option("--report", help="Tell cost, traffic and who learned what.")] = False,
     _json: JsonFlag = False,
@@ -89,7 +99,8 @@ def query(
     except ValueError as error:
         raise typer.BadParameter(f"{error}: --format is table, json or csv; --timeout is 90s, 10m or 1h") from None
     text = _text(sql, file)
-    asking = _Asking(terminal, scheme, seconds, wanted, output, report=report)
+    line = _line(bandwidth, latency)
+    asking = _Asking(terminal, scheme, line, seconds, wanted, output, report=report)
     with session(room) as (analyst, runner):
         if text is None:
             _prompt(asking, analyst, runner)
@@ -122,6 +133,7 @@ class _Asking:
         self,
         terminal: Terminal,
         scheme: str | None,
+        line: "Line | None",
         timeout_s: float,
         wanted: "Format",
         output: Path | None,
@@ -130,6 +142,7 @@ class _Asking:
     ) -> None:
         self.terminal = terminal
         self._scheme = scheme
+        self.line = line
         self._timeout_s = timeout_s
         self._format = wanted
         self._output = output
@@ -142,7 +155,7 @@ class _Asking:
         text = self.terminal.sql = text.strip().rstrip(";")
         plan = analyst.compile(text)  # a refusal needs no network
         with JobProgress(self.terminal, plan.parties) as progress:
-            work = analyst.sql(text, scheme=self._scheme, timeout_s=self._timeout_s, watcher=progress)
+            work = analyst.sql(text, scheme=self._scheme, line=self.line, timeout_s=self._timeout_s, watcher=progress)
             return runner.run(work)
 
     def show(self, answer: "Answer") -> None:
@@ -228,7 +241,7 @@ def _dot(asking: _Asking, analyst: "Analyst", text: str) -> bool:
         for line in sheets.dictionary_lines(analyst.dictionary):
             asking.terminal.out.print(line)
     elif word == ".explain":
-        print(_explanation(analyst.profile, rest, None).text())  # noqa: T201 - the result
+        print(_explanation(analyst.profile, rest, None, asking.line).text())  # noqa: T201 - the result
     elif word == ".report":
         asking._report = rest.strip() != "off"  # noqa: SLF001 - the same module
     else:
@@ -244,6 +257,8 @@ def explain(
     file: FileOption = None,
     format_: Annotated[str, typer.Option("--format", help="text or json.")] = "text",
     scheme: SchemeOption = None,
+    bandwidth: BandwidthOption = None,
+    latency: LatencyOption = None,
     _json: JsonFlag = False,
     _quiet: QuietFlag = False,
 ) -> None:
@@ -256,14 +271,26 @@ def explain(
     profile = open_profile(room)
     terminal: Terminal = context.obj
     terminal.sql = text.strip().rstrip(";")
-    found = _explanation(profile, terminal.sql, scheme)
+    found = _explanation(profile, terminal.sql, scheme, _line(bandwidth, latency))
     if terminal.json or format_ == "json":
         print_json({**envelope("ok", 0), "plan": msgspec.to_builtins(found)})
     else:
         print(found.text())  # noqa: T201 - the result
 
 
-def _explanation(profile: "Profile", text: str, scheme: str | None) -> "Explanation":
+def _line(bandwidth: str | None, latency: str | None) -> "Line | None":
+    """The stated line."""
+    from mpc.client.cli.formats import line_of
+
+    try:
+        return line_of(bandwidth, latency)
+    except ValueError as error:
+        raise typer.BadParameter(
+            f"{error}: --bandwidth is 500kbit, 20Mbit or 1Gbit; --latency is 50ms or 0.2s"
+        ) from None
+
+
+def _explanation(profile: "Profile", text: str, scheme: str | None, line: "Line | None") -> "Explanation":
     """Compile and explain; needs the room's dictionary and nothing else."""
     import datetime as dt
 
@@ -272,7 +299,8 @@ def _explanation(profile: "Profile", text: str, scheme: str | None) -> "Explanat
 
     plan = compile_query(fold_now(text, dt.datetime.now(dt.UTC)), profile.manifest.dictionary)
     is_party = profile.name in plan.parties
-    return explain(plan, participants=plan.parties, analyst_is_party=is_party, scheme=scheme, model=calibrated_model())
+    model = calibrated_model(line)
+    return explain(plan, participants=plan.parties, analyst_is_party=is_party, scheme=scheme, model=model)
 
 
 def tables(

@@ -7,8 +7,9 @@ from enum import StrEnum
 from typing import Any
 
 from mpc.client.answer import Answer, Report, table_text
+from mpc.plan.cost import Line
 
-__all__ = ["Format", "csv_text", "duration_s", "render", "report_data"]
+__all__ = ["Format", "csv_text", "duration_s", "line_of", "render", "report_data"]
 
 
 class Format(StrEnum):
@@ -67,3 +68,36 @@ def duration_s(text: str) -> float:
     if not 0 < number < 1e6:
         raise ValueError(text)
     return number
+
+
+_RATES = {"kbit": 0.001, "mbit": 1.0, "gbit": 1000.0}
+
+
+def line_of(bandwidth: str | None, latency: str | None) -> Line | None:
+    """The line that was stated; None if nothing was (`ValueError` if it is none).
+
+    Args:
+        bandwidth: `500kbit`, `20Mbit` or `1Gbit` a second.
+        latency: One way, in `ms` or `s`.
+
+    >>> line_of("20Mbit", "50ms")
+    Line(megabits_per_s=20.0, latency_s=0.05)
+    """
+    if bandwidth is None and latency is None:
+        return None
+    stated = {}
+    if bandwidth is not None:
+        rate = bandwidth.removesuffix("/s")
+        number, unit = rate[:-4], rate[-4:].lower()
+        stated["megabits_per_s"] = _measure(number, _RATES.get(unit), bandwidth)
+    if latency is not None:
+        scale = 0.001 if latency.endswith("ms") else 1.0 if latency.endswith("s") else None
+        stated["latency_s"] = _measure(latency.rstrip("ms"), scale, latency)
+    return Line(**stated)
+
+
+def _measure(number: str, scale: float | None, text: str) -> float:
+    value = float(number) * scale if scale is not None else 0.0
+    if not 0 < value < 1e6:
+        raise ValueError(text)
+    return value
