@@ -256,5 +256,5 @@ def test_lines_are_read(bandwidth, latency, line):
     [("20", None), ("Mbit", None), ("-1Mbit", None), ("20MB", None), (None, "50"), (None, "m")],
 )
 def test_what_is_no_line_is_refused(bandwidth, latency):
-    with pytest.raises(ValueError):  # noqa: PT011 - the caller says what is allowed
+    with pytest.raises(ValueError):
         line_of(bandwidth, latency)
