@@ -227,7 +227,7 @@ class NoteReader:
 
     def __init__(self, job: PreparedJob) -> None:
         self._job = job
-        self._held: dict[str, bytes] = {}
+        self._held: dict[str, bytearray] = {}
         self._count: dict[str, int] = {}
 
     def feed(self, party: str, data: bytes) -> list[Note]:
@@ -237,9 +237,10 @@ class NoteReader:
             WireError: The bytes break the format.
             IntegrityError: A note was not sealed by this party to this job.
         """
-        boxes, self._held[party] = split_notes(self._held.get(party, b"") + data)
+        held = self._held.setdefault(party, bytearray())
+        held += data
         notes = []
-        for box in boxes:
+        for box in split_notes(held):
             self._count[party] = self._count.get(party, 0) + 1
             notes.append(self._open(party, self._count[party], box))
         return notes

@@ -46,20 +46,25 @@ def note_context(request: JobRequest, party: str, index: int) -> bytes:
     )
 
 
-def split_notes(data: bytes) -> tuple[list[bytes], bytes]:
-    """The complete boxes at the start of a party's sealed bytes, and the rest.
+def split_notes(held: bytearray) -> list[bytes]:
+    """Take the complete boxes from the front of a party's sealed bytes; what comes after them stays.
+
+    A box is copied once, when it is complete: bytes may arrive in many small pieces.
 
     Raises:
         WireError: A length is out of bounds.
     """
     boxes: list[bytes] = []
     position = 0
-    while position + 8 <= len(data):
-        size = int.from_bytes(data[position : position + 8], "little")
+    while position + 8 <= len(held):
+        size = int.from_bytes(held[position : position + 8], "little")
         if not 0 < size <= MAX_SEALED_BYTES:
             raise WireError("a sealed note's length is out of bounds")
-        if position + 8 + size > len(data):
+        end = position + 8 + size
+        if end > len(held):
             break
-        boxes.append(data[position + 8 : position + 8 + size])
-        position += 8 + size
-    return boxes, data[position:]
+        with memoryview(held) as view:
+            boxes.append(bytes(view[position + 8 : end]))
+        position = end
+    del held[:position]
+    return boxes

@@ -107,9 +107,10 @@ def test_a_message_does_not_unpack_to_more_than_it_is():
 @given(st.lists(st.binary(min_size=1, max_size=30), max_size=5), st.integers(0, 60))
 def test_notes_are_split_where_they_were_joined_however_they_arrive(boxes, cut):
     data = b"".join(len(b).to_bytes(8, "little") + b for b in boxes)
-    whole, rest = split_notes(data)
-    first, held = split_notes(data[:cut])
-    second, left = split_notes(held + data[cut:])
+    rest, left = bytearray(data), bytearray(data[:cut])
+    whole, first = split_notes(rest), split_notes(left)
+    left += data[cut:]
+    second = split_notes(left)
 
     assert (whole, rest) == (boxes, b"")
     assert (first + second, left) == (boxes, b"")
@@ -118,7 +119,7 @@ def test_notes_are_split_where_they_were_joined_however_they_arrive(boxes, cut):
 @pytest.mark.parametrize("size", [0, MAX_SEALED_BYTES + 1, (1 << 64) - 1])
 def test_a_length_that_cannot_be_is_refused_at_once(size):
     with pytest.raises(WireError):
-        split_notes(size.to_bytes(8, "little"))
+        split_notes(bytearray(size.to_bytes(8, "little")))
 
 
 def test_every_place_of_a_note_has_its_own_context():
