@@ -14,6 +14,7 @@ from mpc.client.jobs import Note, latest
 from mpc.errors import IntegrityError, JobCancelled, ProtocolError
 from mpc.learn import FittedModel, Spec, evaluation_forecast, forecast
 from mpc.plan import choose_parameters
+from mpc.plan.constants import calibrated_model
 from mpc.primitives import Segment
 from mpc.wire.models import unpack_model
 
@@ -67,7 +68,8 @@ def evaluation_set(completed: Spec, parties: int, scheme: str | None) -> str:
 
 def _chosen(values: int, bits: int, parties: int, scheme: str | None) -> str:
     segments = (Segment("values", values, 1 << max(1, bits)),)
-    return choose_parameters(segments, parties, scheme=scheme).parameters.id
+    model = calibrated_model()
+    return choose_parameters(segments, parties, scheme=scheme, model=model, group=True).parameters.id
 
 
 def measured(notes: list[Note], participants: tuple[str, ...], report: Report) -> Measured:
