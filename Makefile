@@ -23,7 +23,7 @@ acceptance: $(READY)  ## the figures that models and queries must reach on real 
 
 images: $(READY)  ## build the shipped images and run a room across containers; needs root and podman
 	.ci/containers.sh
-	SEALROOM_IMAGE_LANE=1 $(BIN)/python -m pytest -s tests/e2e/test_containers.py
+	SEALROOM_LANES=images,docker-compose $(BIN)/python -m pytest tests/e2e/test_containers.py
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -1,14 +1,16 @@
 """What the lanes over several hosts share: an analyst that answers line by line, and the table of faults."""
 
+import datetime as dt
 import json
-import os
 import subprocess
 import threading
 import time
 
-import pytest
+from mpc.client.certificates import facts
+from mpc.keys.identity import TlsMaterial, issue_leaf
+from mpc.parties import Role
 
-__all__ = ["DRIVER", "Analyst", "Faults", "lane_missing", "program"]
+__all__ = ["DRIVER", "Analyst", "Faults", "expired_certificate", "program"]
 
 DRIVER = """
 import json, sys, time
@@ -36,13 +38,6 @@ for line in sys.stdin:
     print(json.dumps({**answer, "seconds": time.monotonic() - started}, default=float), flush=True)
 """
 """Runs where the analyst is, keeps one client open, and tells every step that it hears of."""
-
-
-def lane_missing(lane, reason):
-    """Skip a lane loudly and by name, or fail where CI says that it runs here: `SEALROOM_LANES=hosts,images`."""
-    if lane in os.environ.get("SEALROOM_LANES", "").split(","):
-        pytest.fail(f"LANE {lane} does not run here any more: {reason}", pytrace=False)
-    pytest.skip(f"SKIPPED LANE {lane}: {reason}")
 
 
 class Analyst:
@@ -92,15 +87,26 @@ class Faults:
     """What was done, what the analyst saw, how long until the next query worked."""
 
     def __init__(self, lane):
-        self.lane, self.lines = lane, []
+        self.lane, self.lines, self.recoveries = lane, [], []
 
     def add(self, done, answer, recovery_s):
         saw = f"{answer['code']} {answer['said']}" if "code" in answer else "the right answer"
+        self.recoveries.append((done, recovery_s))
         self.lines.append(f"{done:<46} | {saw[:96]:<96} | {answer['seconds']:6.1f} s | {recovery_s:6.1f} s")
 
     def report(self):
         head = f"{'what was done':<46} | {'what the analyst saw':<96} | {'after':>8} | {'next ok':>8}"
         return "\n".join(("", f"faults of the {self.lane}", head, "-" * len(head), *self.lines, ""))
+
+
+def expired_certificate(folder, name):
+    """Write a certificate over a party's own that its own root issued and that ended yesterday."""
+    keys = folder / "keys"
+    root = TlsMaterial((keys / "root.pem").read_bytes(), (keys / "root.key").read_bytes())
+    hosts = facts((keys / "tls.pem").read_bytes()).hosts
+    leaf = issue_leaf(root, Role.PARTY, name, hosts, days=1, now=dt.datetime.now(dt.UTC) - dt.timedelta(days=2))
+    (keys / "tls.key").write_bytes(leaf.key)  # in place: a container sees the inode
+    (keys / "tls.pem").write_bytes(leaf.certificate)
 
 
 def program(command, **options):

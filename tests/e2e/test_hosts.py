@@ -22,9 +22,10 @@ from mpc.client.rooms import RoomFolder, sign_draft
 from mpc.keys.manifest import SignedManifest
 from mpc.parties import Role
 from mpc.policy.rules import open_policy
-from tests.e2e.operated_rooms import DRIVER, Analyst, Faults, lane_missing, program
+from tests.e2e.operated_rooms import DRIVER, Analyst, Faults, program
+from tests.lanes import lane_missing
 
-pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("hosts")]
+pytestmark = [pytest.mark.processes, pytest.mark.lane("hosts"), pytest.mark.xdist_group("hosts")]
 
 GROUPED = "SELECT region, COUNT(*) AS n, SUM(quantity) AS q FROM sales GROUP BY region ORDER BY region"
 PARTIES = ("north", "south", "west")
@@ -153,11 +154,8 @@ def analyst(hosts):
 
 
 @pytest.fixture(scope="module")
-def faults(request):
-    table = Faults(LANE)
-    yield table
-    with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
-        print(table.report())
+def faults():
+    return Faults(LANE)
 
 
 @pytest.fixture(scope="module")
@@ -239,3 +237,10 @@ def test_a_host_that_dies_and_comes_back(hosts, analyst, faults, expected, victi
     assert answer.get("rows") == expected or answer["code"].startswith(("E43", "E40", "E82")), answer
     assert rows == expected
     assert seconds < 60
+
+
+def test_every_fault_was_seen_and_overcome(faults, record_property):
+    """The table is printed at the end of the run."""
+    record_property("table", faults.report())
+
+    assert all(recovery < 120 for _, recovery in faults.recoveries)

@@ -14,9 +14,14 @@ import tomli_w
 from mpc.client import LocalRoom
 from mpc.errors import MpcError
 from mpc.learn import LinearRegression
-from tests.interop.test_sources_postgres import server  # noqa: F401  # a fixture
+from tests.interop.postgres_server import postgres_server
 
-pytestmark = [pytest.mark.database, pytest.mark.processes, pytest.mark.xdist_group("postgres-room")]
+pytestmark = [
+    pytest.mark.database,
+    pytest.mark.lane("database"),
+    pytest.mark.processes,
+    pytest.mark.xdist_group("postgres-room"),
+]
 
 PARTIES = ("north", "south", "west")
 WORDS = ("süß", "Zebra", "zebra", "Äpfel", "apple", "")
@@ -62,30 +67,27 @@ TABLES = {party: orders(party) for party in PARTIES}
 
 
 @pytest.fixture(scope="module")
-def address(server):  # noqa: F811
+def address():
     """Fill a schema per party; the role may read one view in each and nothing else."""
-    from adbc_driver_postgresql import dbapi
+    with postgres_server() as server:
+        server.execute("CREATE ROLE clerk LOGIN", *(s for party, table in TABLES.items() for s in filled(party, table)))
+        yield server.url("clerk")
 
-    with (
-        dbapi.connect(f"postgresql://postgres@/postgres?host={server}", autocommit=True) as connection,
-        connection.cursor() as cursor,
-    ):
-        cursor.execute("CREATE ROLE clerk LOGIN")
-        for party, table in TABLES.items():
-            cursor.execute(f'CREATE SCHEMA "{party}"')
-            cursor.execute(
-                f'CREATE TABLE "{party}".raw ("Word" text, flag bool, quantity int, price numeric(12, 2),'
-                " ratio float8, day date, at timestamp, zoned timestamptz)"
-            )
-            cursor.execute(
-                f'CREATE VIEW "{party}".orders AS SELECT "Word" AS word, flag, quantity, price, ratio, day, at,'
-                f' zoned FROM "{party}".raw'
-            )
-            cursor.execute(f'GRANT USAGE ON SCHEMA "{party}" TO clerk')
-            cursor.execute(f'GRANT SELECT ON "{party}".orders TO clerk')
-            for row in table.to_pylist():
-                cursor.execute(f'INSERT INTO "{party}".raw VALUES ({", ".join(map(literal, row.values()))})')
-    return f"postgresql://clerk@/postgres?host={server}"
+
+def filled(party, table):
+    yield f'CREATE SCHEMA "{party}"'
+    yield (
+        f'CREATE TABLE "{party}".raw ("Word" text, flag bool, quantity int, price numeric(12, 2),'
+        " ratio float8, day date, at timestamp, zoned timestamptz)"
+    )
+    yield (
+        f'CREATE VIEW "{party}".orders AS SELECT "Word" AS word, flag, quantity, price, ratio, day, at,'
+        f' zoned FROM "{party}".raw'
+    )
+    yield f'GRANT USAGE ON SCHEMA "{party}" TO clerk'
+    yield f'GRANT SELECT ON "{party}".orders TO clerk'
+    rows = ", ".join(f"({', '.join(map(literal, row.values()))})" for row in table.to_pylist())
+    yield f'INSERT INTO "{party}".raw VALUES {rows}'
 
 
 def literal(value):

@@ -1,14 +1,8 @@
 """PostgreSQL as a source, against a real server in a private folder on a UNIX socket."""
 
 import datetime as dt
-import os
-import pwd
-import shutil
-import subprocess
-import tempfile
 import threading
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,47 +19,19 @@ from mpc.errors import (
 from mpc.keys.dictionary import ColumnKind
 from servers.party.sources import Dialect, Limits, SourceSpec, TableSpec, needs_network, open_source
 from servers.party.sources.postgres import connection_url
+from tests.interop.postgres_server import postgres_server
 
-pytestmark = pytest.mark.database
+pytestmark = [pytest.mark.database, pytest.mark.lane("database")]
 
 CANARY = "canary-52ab"
 LIMITS = Limits(memory_bytes=64 << 20, threads=1, statement_timeout_s=20)
 
 
-def program(name: str) -> str | None:
-    versions = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), reverse=True)
-    return shutil.which(name) or (str(versions[0]) if versions else None)
-
-
 @pytest.fixture(scope="module")
 def server():
-    """Address of the server's folder; the server runs as an unprivileged user and ends with the tests."""
-    pytest.importorskip("adbc_driver_postgresql", reason="the extra `postgres` is not installed")
-    initdb, postgres = program("initdb"), program("postgres")
-    if initdb is None or postgres is None:
-        pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
-    folder = Path(tempfile.mkdtemp(prefix="pg-"))
-    user = None
-    if os.geteuid() == 0:
-        user = next((u for u in ("postgres", "nobody") if any(p.pw_name == u for p in pwd.getpwall())), None)
-        if user is None:
-            pytest.skip("PostgreSQL does not run as root, and there is no user `postgres` or `nobody`")
-        os.chown(folder, pwd.getpwnam(user).pw_uid, pwd.getpwnam(user).pw_gid)
-    data = folder / "data"
-    subprocess.run(
-        [initdb, "-D", data, "-A", "trust", "-U", "postgres", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8"],
-        check=True, capture_output=True, user=user, cwd=folder,
-    )  # fmt: skip
-    command = [postgres, "-D", data, "-k", folder, "-c", "listen_addresses=", "-c", "fsync=off", "-c", "jit=off"]
-    with (folder / "log").open("wb") as log, subprocess.Popen(command, stderr=log, user=user, cwd=folder) as process:
-        for _ in range(200):
-            if (folder / ".s.PGSQL.5432").exists() and b"ready to accept" in (folder / "log").read_bytes():
-                break
-            time.sleep(0.05)
-        yield folder
-        process.terminate()
-        process.wait(timeout=20)
-    shutil.rmtree(folder)
+    """Address of the server's folder."""
+    with postgres_server() as running:
+        yield running.folder
 
 
 @pytest.fixture(scope="module")

@@ -1,13 +1,5 @@
 """The same queries over PostgreSQL parties: a real server, the generated statements through the node's own gate."""
 
-import os
-import pwd
-import shutil
-import subprocess
-import tempfile
-import time
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -16,58 +8,22 @@ from mpc.keys.dictionary import Dictionary
 from mpc.plan import Encoding, check_failure, compile_query, finish_query, local_query, query_program
 from mpc.primitives import Recipient, ideal_totals, run_ideal
 from servers.party.sources.pushdown import checked_query, with_relations
+from tests.interop.postgres_server import postgres_server
 
-pytestmark = pytest.mark.database
+pytestmark = [pytest.mark.database, pytest.mark.lane("database")]
 
 TYPES = {"TINYINT": "smallint", "DOUBLE": "double precision", "VARCHAR": "text"}
 
 
-def program(name):
-    versions = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), reverse=True)
-    return shutil.which(name) or (str(versions[0]) if versions else None)
-
-
 @pytest.fixture(scope="module")
 def server():
-    """A cursor on a private server that runs as an unprivileged user and ends with the tests."""
-    dbapi = pytest.importorskip("adbc_driver_postgresql.dbapi", reason="the extra `postgres` is not installed")
-    initdb, postgres = program("initdb"), program("postgres")
-    if initdb is None or postgres is None:
-        pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
-    folder = Path(tempfile.mkdtemp(prefix="pg-"))
-    user = None
-    if os.geteuid() == 0:
-        user = next((u for u in ("postgres", "nobody") if any(p.pw_name == u for p in pwd.getpwall())), None)
-        if user is None:
-            pytest.skip("PostgreSQL does not run as root, and there is no user `postgres` or `nobody`")
-        os.chown(folder, pwd.getpwnam(user).pw_uid, pwd.getpwnam(user).pw_gid)
-    arguments = ["-A", "trust", "-U", "postgres", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8"]
-    subprocess.run([initdb, "-D", folder / "data", *arguments], check=True, capture_output=True, user=user, cwd=folder)
-    command = [
-        postgres,
-        "-D",
-        folder / "data",
-        "-k",
-        folder,
-        "-c",
-        "listen_addresses=",
-        "-c",
-        "fsync=off",
-        "-c",
-        "jit=off",
-    ]
-    with (folder / "log").open("wb") as log, subprocess.Popen(command, stderr=log, user=user, cwd=folder) as process:
-        for _ in range(400):
-            if (folder / ".s.PGSQL.5432").exists() and b"ready to accept" in (folder / "log").read_bytes():
-                break
-            time.sleep(0.05)
-        address = f"postgresql://postgres@/postgres?host={folder}"
-        with dbapi.connect(address, autocommit=True) as connection, connection.cursor() as cursor:
+    """A cursor on a private server."""
+    with postgres_server() as running:
+        from adbc_driver_postgresql import dbapi
+
+        with dbapi.connect(running.admin, autocommit=True) as connection, connection.cursor() as cursor:
             cursor.execute("SET TimeZone = 'UTC'")
             yield cursor
-        process.terminate()
-        process.wait(timeout=20)
-    shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="module")

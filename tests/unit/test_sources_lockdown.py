@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from mpc.errors import DeadlineExceeded, JobCancelled, MpcError, PlanError, RangeError, ResourceExhausted
 from servers.party.sources import Limits, SourceSpec, TableSpec, open_source
 from servers.party.sources.statement import check_select
+from tests.lanes import lane_missing
 
 CANARY = "canary-7d1f0c"
 LIMITS = Limits(memory_bytes=256 << 20, threads=1, statement_timeout_s=10)
@@ -348,9 +349,11 @@ def _open_engine():
     return _ENGINES[0]
 
 
-@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed: no trace of opened files")
+@pytest.mark.lane("syscalls")
 def test_no_file_outside_the_data_is_opened_after_the_lock(folder):
     """System calls of a process that runs every probe both ways: after the marker, only declared files are opened."""
+    if shutil.which("strace") is None:
+        lane_missing("syscalls", "strace is not installed")
     script = textwrap.dedent("""
         import json, os, sys
         from servers.party.sources import Limits, SourceSpec, TableSpec, open_source
@@ -381,7 +384,7 @@ def test_no_file_outside_the_data_is_opened_after_the_lock(folder):
         capture_output=True, timeout=120, check=False, cwd=Path(__file__).parents[2],
     )  # fmt: skip
     if b"ready" not in done.stdout:
-        pytest.skip(f"strace may not trace here: {done.stderr[-200:]!r}")
+        lane_missing("syscalls", f"strace may not trace here: {done.stderr[-200:]!r}")
     lines = (folder / "trace").read_text().splitlines()
     (folder / "trace").unlink()
     after = itertools.dropwhile(lambda line: "/sealroom-marker" not in line, lines)
