@@ -12,6 +12,7 @@ from mpc.learn.ease import EaseModel
 from mpc.learn.evaluating import ClassifierQuality, RegressionQuality
 from mpc.learn.factor_model import FactorModel
 from mpc.learn.forecast import SumForecast, disclosures, evaluation_forecast, forecast
+from mpc.learn.noise import Noise, PrivacyLoss
 from mpc.learn.programs import evaluate, load_model, program
 from mpc.learn.ranking import RankingQuality, RatingQuality
 from mpc.learn.recommender_specs import Als, Ease, GradientFactorization, Holdout, ImplicitAls
@@ -49,10 +50,12 @@ __all__ = [
     "KMeans",
     "LinearRegression",
     "LogisticRegression",
+    "Noise",
     "Numeric",
     "Pca",
     "PcaModel",
     "PoissonRegression",
+    "PrivacyLoss",
     "RankingQuality",
     "RatingQuality",
     "Recommendation",

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from mpc.errors import PlanError, RangeError
 from mpc.fixedpoint import Encoding
 from mpc.learn.interactions import Interactions
+from mpc.learn.noise import NoiseMaker
 from mpc.learn.recommender_specs import Recommender
 from mpc.learn.vocabulary import Discovery, Vocabulary, agree, contributors
 from mpc.primitives import Program, Sum
@@ -60,11 +61,12 @@ def admit(
     parties: int,
     rating_range: tuple[float, float] | None = None,
     discovery: Discovery | None = None,
+    noise: NoiseMaker | None = None,
 ) -> Program[Admission]:
     """Agree on the items, and admit those with enough users and enough parties that have them.
 
     Reveals: to all parties, what `agree` reveals; for every item of the vocabulary the number of users and (if asked
-    for) of parties; the number of users; the sum of the ratings.
+    for) of parties; the number of users; the sum of the ratings. With `noise`, the counts of users with noise.
 
     Raises:
         PlanError: More parties are asked for than there are, or no item is admitted.
@@ -85,6 +87,9 @@ def admit(
     count = np.bincount(train.columns, minlength=len(vocabulary))
     arrays: dict[str, NDArray[Any]] = {"users": count, "population": np.array([int((train.counts > 0).sum())])}
     bounds = {"users": spec.users_at_most, "population": spec.users_at_most}
+    if noise is not None:
+        arrays = dict(noise.add(f"{label}/support", arrays))
+        bounds = {name: bound + noise.reach() for name, bound in bounds.items()}
     if needed > 1:
         arrays["holders"], bounds["holders"] = (count > 0).astype(np.int64), 1
     largest = max(abs(v) for v in rating_range) if rating_range else 0.0

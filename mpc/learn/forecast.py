@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from mpc.errors import PlanError
 from mpc.learn.design import typed
+from mpc.learn.ease import privacy_of
 from mpc.learn.evaluating import SCORE_BINS
 from mpc.learn.recommender_specs import Als, Ease, GradientFactorization, ImplicitAls, Recommender
 from mpc.learn.regression_specs import (
@@ -137,17 +138,21 @@ def disclosures(spec: Spec, parties: int) -> tuple[str, ...]:
     The analyst receives the model, which is computed from these totals.
     """
     out: list[str] = []
+    privacy = privacy_of(spec, parties) if isinstance(spec, Ease) else None
+    noisy = "" if privacy is None else f", each with noise of deviation {privacy.deviation:g} or more"
     if isinstance(spec, Recommender):
         if spec.items is None:
             out.append("the union of the parties' items, and how many parties have each")
-        out.append("the number of users of every item of the catalogue, the rare ones included")
+        out.append(f"the number of users of every item of the catalogue, the rare ones included{noisy}")
         if spec.minimum_parties > 1:
             out.append("how many parties have each item")
     elif isinstance(spec, Tabular):
         out.extend(_tabular(spec))
     match spec:
         case Ease():
-            out.append("the number of users of every pair of admitted items, pairs with a single user included")
+            out.append(f"the number of users of every pair of admitted items, pairs with a single user included{noisy}")
+            if privacy is not None:
+                out.append(f"of the users: {privacy.text()}; of the companies the noise hides nothing")
         case Als() | ImplicitAls():
             solver = "" if spec.solver == "gradient" else " and the summed products of user coordinates"
             out.append(f"in every round, for every admitted item, the summed residual gradient{solver}")
@@ -165,7 +170,8 @@ def disclosures(spec: Spec, parties: int) -> tuple[str, ...]:
         case FederatedAverage():
             out.append("in every round, the sum of the weights and the weighted sum of the arrays")
     if getattr(spec, "holdout", None) is not None:
-        out.append("the summed quality measures on the held-out rows")
+        exact = ", without noise" if privacy is not None else ""
+        out.append(f"the summed quality measures on the held-out rows{exact}")
     if parties == 2:
         out.append("with two parties, each can subtract its own part: it learns the other party's statistics exactly")
     return tuple(out)

@@ -6,6 +6,7 @@ import msgspec
 
 from mpc.errors import PlanError
 from mpc.learn.checks import between, one_type, refuse
+from mpc.learn.noise import Noise
 
 __all__ = ["Als", "Ease", "GradientFactorization", "Holdout", "ImplicitAls", "ItemSolver", "Recommender"]
 
@@ -90,11 +91,16 @@ class Ease(Recommender, frozen=True, tag_field="kind", tag="ease"):
 
     regularization: float = 200.0
     minimum_users: int = 5
+    noise: Noise | None = None
+    """Discrete Gaussian noise on the item statistics, against conclusions about one user (`mpc.learn.noise`)."""
 
     def __post_init__(self) -> None:
         self.check_common()
         between("regularization", self.regularization, 1e-9, 1e12)
         between("minimum_users", self.minimum_users, 1, 1 << 40)
+        if self.noise is not None:
+            refuse(self.items_per_user is None, "items_per_user", "noise needs a limit on what one user changes")
+            refuse(self.minimum_parties != 1, "minimum_parties", "with noise it is 1: who has an item is not opened")
 
 
 class Factors(Recommender, frozen=True):

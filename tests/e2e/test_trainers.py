@@ -69,7 +69,7 @@ def room(folder):
         return {n: {"module": f"hospital_training:{n}", "path": str(folder)} for n in names}
 
     everywhere = declared("learn", "explode", "crash", "peek")
-    trainers = {p: everywhere for p in PARTIES} | {"north": everywhere | declared("only")}
+    trainers = dict.fromkeys(PARTIES, everywhere) | {"north": everywhere | declared("only")}
     tables = {p: {"cohort": cohort(k)} for k, p in enumerate(PARTIES)}
     policies = {"south": open_policy(("cohort",), (*everywhere, "only")) | {"trainers": {
         "learn": ["analyst"], "explode": ["*"], "crash": ["*"], "peek": ["*"], "only": ["*"],
