@@ -7,13 +7,14 @@ import time
 import numpy as np
 import pytest
 
-from mpc.client.bench import relay, sums, training
+from mpc.client.bench import arithmetic, relay, sums, training
 from mpc.client.bench.cases import Level, Resources, Unavailable, security_bits
 from mpc.client.bench.drift import Drift
 from mpc.client.bench.peers import rounds
 from mpc.client.bench.relay import Line
 from mpc.client.bench.runner import Runner
 from mpc.client.bench.suite import SECTIONS, select
+from mpc.client.bench.tables import arithmetic_sheet
 from mpc.client.local import free_ports
 from mpc.errors import ConfigurationError
 from mpc.learn import ArrayRows, LinearRegression, Numeric, program
@@ -21,6 +22,8 @@ from mpc.params import PARAMETER_SETS, parameter_set
 from mpc.plan import choose_parameters
 from mpc.plan.cost import cost_of
 from mpc.primitives import run_ideal
+from mpc.schemes.rlwe.blocks import DEFAULT
+from mpc.schemes.rlwe.kernels.host import host_has_ifma
 
 
 def smoke(*only):
@@ -82,6 +85,29 @@ def test_scheme_cases_are_right_and_complete(name):
     assert all(r.security_bits == security_bits(parameter_set(name)) and r.ratios for r in results.rows)
 
 
+def test_every_subject_of_the_arithmetic_table_is_right():
+    results = smoke("micro/arithmetic")
+
+    assert not any(s.failed for s in results.skipped)
+    sheet = arithmetic_sheet(results)
+    subjects = {cells[0] for cells in sheet.rows}
+    assert subjects >= {
+        "rlwe-2048-t30-portable-1t",
+        "paillier-3072-s64",
+        "tenseal-bfv-8192",
+        "seal-4096",
+        "phe-2048",
+        "numpy",
+    }
+    assert all(r.figures["table_bytes"] > 0 for r in results.rows if r.labels["operation"] == "table")
+
+
+def test_both_arithmetic_paths_are_taken():
+    for path in ("portable", "ifma") if host_has_ifma() else ("portable",):
+        with arithmetic.path_chosen(path):
+            assert DEFAULT.ring(parameter_set("rlwe-2048-t30")).ifma is (path == "ifma")
+
+
 def test_masks_and_sums_are_right():
     results = smoke("micro/masks", "protocols/sum")
 
@@ -139,7 +165,9 @@ def test_models_are_right():
     assert {r.labels["model"] for r in results.rows} >= {"ease", "als", "logistic-regression", "k-means"}
 
 
-@pytest.mark.parametrize("name", ["tenseal-bfv", "tenseal-ckks", "nvflare-round", "phe", "score/tenseal"])
+@pytest.mark.parametrize(
+    "name", ["tenseal-bfv", "tenseal-bfv-4096", "seal-4096", "tenseal-ckks", "nvflare-round", "phe", "score/tenseal"]
+)
 def test_libraries_that_come_with_us_give_the_right_total(name):
     results = smoke(f"peers/{name}")
 

@@ -25,7 +25,7 @@ from mpc.schemes import public, secret
 from mpc.schemes.base import Ability, Slots
 from mpc.sum.masks import PairwiseMasks
 
-__all__ = ["mask_cases", "scheme_cases", "threads_limited"]
+__all__ = ["OPERATIONS", "SchemeBench", "mask_cases", "scheme_cases", "threads_limited"]
 
 _CIPHERTEXTS: Final[Mapping[Level, tuple[int, int]]] = {
     Level.SMOKE: (8, 2),
@@ -61,7 +61,7 @@ def batch_size(parameters: ParameterSet, level: Level) -> int:
 
 
 @dataclass
-class _Bench:
+class SchemeBench:
     """One key pair of a set, and inputs of every operation; made once for all operations of the set."""
 
     parameters: ParameterSet
@@ -69,6 +69,7 @@ class _Bench:
 
     @cached_property
     def pair(self) -> tuple[PublicKey, SecretKey]:
+        """The key pair."""
         return secret.generate(self.parameters, SystemEntropy())
 
     @cached_property
@@ -80,10 +81,12 @@ class _Bench:
 
     @cached_property
     def ciphertexts(self) -> list[bytes]:
+        """The slots, encrypted."""
         return public.encryptor(self.pair[0]).encrypt(self.slots)
 
     @cached_property
     def summed(self) -> list[bytes]:
+        """The ciphertexts added to themselves."""
         running = public.adder(self.parameters, self.pair[0]).start(self.count)
         running.add(self.ciphertexts)
         running.add(self.ciphertexts)
@@ -106,18 +109,18 @@ class _Bench:
         return twice if modulus >= 1 << 63 else twice % np.uint64(modulus)
 
 
-Operation = Callable[[_Bench], tuple[Callable[[Any], Any], Callable[[Any], None], Callable[[], Any] | None]]
+Operation = Callable[[SchemeBench], tuple[Callable[[Any], Any], Callable[[Any], None], Callable[[], Any] | None]]
 """Gives run, check, and what one run uses up."""
 
 
-def _keygen(bench: _Bench) -> tuple[Callable[[Any], Any], Callable[[Any], None], None]:
+def _keygen(bench: SchemeBench) -> tuple[Callable[[Any], Any], Callable[[Any], None], None]:
     def check(made: tuple[PublicKey, SecretKey]) -> None:
         expect(public.validate_public_key(bench.parameters, made[0].data) == made[0], "a key does not validate")
 
     return lambda _: secret.generate(bench.parameters, SystemEntropy()), check, None
 
 
-def _encrypt(bench: _Bench, *, symmetric: bool) -> tuple[Callable[[Any], Any], Callable[[Any], None], None]:
+def _encrypt(bench: SchemeBench, *, symmetric: bool) -> tuple[Callable[[Any], Any], Callable[[Any], None], None]:
     chosen = secret.symmetric_encryptor(bench.reopened()) if symmetric else public.encryptor(bench.pair[0])
 
     def check(made: list[bytes]) -> None:
@@ -126,7 +129,7 @@ def _encrypt(bench: _Bench, *, symmetric: bool) -> tuple[Callable[[Any], Any], C
     return lambda _: chosen.encrypt(bench.slots), check, None
 
 
-def _add(bench: _Bench) -> tuple[Callable[[Any], Any], Callable[[Any], None], Callable[[], Any]]:
+def _add(bench: SchemeBench) -> tuple[Callable[[Any], Any], Callable[[Any], None], Callable[[], Any]]:
     """A second contribution to a running sum: validate, unpack, add."""
     adder = public.adder(bench.parameters, bench.pair[0])
 
@@ -145,7 +148,7 @@ def _add(bench: _Bench) -> tuple[Callable[[Any], Any], Callable[[Any], None], Ca
     return run, check, begun
 
 
-def _decrypt(bench: _Bench) -> tuple[Callable[[Any], Any], Callable[[Any], None], Callable[[], Any]]:
+def _decrypt(bench: SchemeBench) -> tuple[Callable[[Any], Any], Callable[[Any], None], Callable[[], Any]]:
     summed = bench.summed
 
     def check(opened: Slots) -> None:
@@ -154,7 +157,7 @@ def _decrypt(bench: _Bench) -> tuple[Callable[[Any], Any], Callable[[Any], None]
     return lambda key: secret.decryptor(key).decrypt(summed), check, bench.reopened
 
 
-def _evaluation(bench: _Bench, *, flooding_bits: int) -> tuple[Callable[[Any], Any], Callable[[Any], None], None]:
+def _evaluation(bench: SchemeBench, *, flooding_bits: int) -> tuple[Callable[[Any], Any], Callable[[Any], None], None]:
     """A product with a plaintext polynomial, or its re-randomisation under flooding.
 
     The polynomial is X, whose product is easily checked; the cost does not depend on the coefficients.
@@ -188,7 +191,7 @@ def _evaluation(bench: _Bench, *, flooding_bits: int) -> tuple[Callable[[Any], A
 _EVALUATIONS: Final = {"multiply-plain": Ability.MULTIPLIES_PLAIN, "flood": Ability.FLOODS}
 """Operations that not every scheme has."""
 
-_OPERATIONS: Final[Mapping[str, Operation]] = {
+OPERATIONS: Final[Mapping[str, Operation]] = {
     "keygen": _keygen,
     "encrypt": partial(_encrypt, symmetric=False),
     "encrypt-symmetric": partial(_encrypt, symmetric=True),
@@ -207,7 +210,7 @@ def _wire(operation: str, result: Any) -> Observed:
     return Observed()
 
 
-def _numpy_twin(operation: str, bench: _Bench) -> Twin:
+def _numpy_twin(operation: str, bench: SchemeBench) -> Twin:
     """The same on plain arrays: copy out, add, copy in."""
     slots = bench.slots.copy()
     data = slots.tobytes()
@@ -222,14 +225,14 @@ def _numpy_twin(operation: str, bench: _Bench) -> Twin:
             return Twin(lambda _: slots.tobytes())
 
 
-def _clear_twin(operation: str, bench: _Bench) -> Twin:
+def _clear_twin(operation: str, bench: SchemeBench) -> Twin:
     """The same operation of `clear`, on at least as many slots."""
     count = -(-bench.count * bench.parameters.slots // _CLEAR.slots)
-    run, _, fresh = _OPERATIONS[operation](_Bench(_CLEAR, count))
+    run, _, fresh = OPERATIONS[operation](SchemeBench(_CLEAR, count))
     return Twin(run, fresh)
 
 
-def _product_twin(_operation: str, bench: _Bench) -> Twin:
+def _product_twin(_operation: str, bench: SchemeBench) -> Twin:
     """A plaintext product or a fresh cover, slot by slot."""
     slots = bench.slots
     return Twin(lambda _: np.multiply(slots, slots))
@@ -239,8 +242,8 @@ def _product_twin(_operation: str, bench: _Bench) -> Twin:
 def _prepared(parameters: ParameterSet, operation: str, level: Level, resources: Resources) -> Iterator[Work]:
     count = batch_size(parameters, level)
     with threads_limited(1):
-        bench = resources.get(f"{parameters.id}/{level}", lambda: _Bench(parameters, count))
-        run, check, fresh = _OPERATIONS[operation](bench)
+        bench = resources.get(f"{parameters.id}/{level}", lambda: SchemeBench(parameters, count))
+        run, check, fresh = OPERATIONS[operation](bench)
         insecure = parameters.scheme is SchemeId.CLEAR
         make_twin = _product_twin if operation in _EVALUATIONS else _numpy_twin if insecure else _clear_twin
         yield Work(
@@ -259,7 +262,7 @@ def scheme_cases(level: Level) -> Iterator[Case]:
     """Every operation of every parameter set."""
     for parameters in PARAMETER_SETS.values():
         able = public.abilities(parameters.scheme)
-        for operation in _OPERATIONS:
+        for operation in OPERATIONS:
             if operation in _EVALUATIONS and _EVALUATIONS[operation] not in able:
                 continue
             yield Case(

@@ -11,7 +11,7 @@ from mpc.client.bench.units import bytes_text, ratio_text, seconds_text, signifi
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["Sheet", "align", "rich_tables", "sheets"]
+__all__ = ["Sheet", "align", "arithmetic_sheet", "rich_tables", "sheets"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +96,66 @@ _LAYOUTS: Final[dict[str, tuple[Column, ...]]] = {
     ),
     "peers": (_CASE, ("version", lambda r: r.scheme), _MEDIAN, _SPREAD, _PER_VALUE, _BYTES, _RATIO, _SECURITY, _NOTES),
 }
-_LEFT: Final = frozenset({"case", "set", "parts", "notes", "version", "ratio"})
+_LEFT: Final = frozenset({"case", "subject", "set", "parts", "notes", "version", "ratio"})
+
+
+_ARITHMETIC: Final = "micro/arithmetic"
+_WHOLE: Final = ("keygen", "table")
+"""Operations that are not per value."""
+
+
+def arithmetic_sheet(results: Results) -> Sheet | None:
+    """One line per library, path and number of threads; one column per operation."""
+    lines: dict[str, dict[str, Row]] = {}
+    operations: dict[str, None] = {}
+    for row in results.rows:
+        if row.path.startswith(_ARITHMETIC + "/"):
+            operation = str(row.labels["operation"])
+            lines.setdefault(str(row.labels["subject"]), {})[operation] = row
+            operations[operation] = None
+    if not lines:
+        return None
+    each = [o for o in operations if o not in _WHOLE]
+    head = (
+        "subject",
+        "bits",
+        "security",
+        "threads",
+        *(f"{o} ns" for o in each),
+        "B/value",
+        "B/value symmetric",
+        *_WHOLE,
+    )
+    cells = []
+    for name, found in lines.items():
+        first = next(iter(found.values()))
+        sizes = (found.get("encrypt") or found.get("serialise"), found.get("encrypt-symmetric"))
+        cells.append(
+            (
+                name,
+                str(first.payload_bits),
+                _security(first),
+                str(first.threads),
+                *(significant(found[o].ns_per_value) if o in found else "-" for o in each),
+                *(significant(r.bytes_per_value) if r else "-" for r in sizes),
+                *(_once(found[o]) if o in found else "-" for o in _WHOLE),
+            )
+        )
+    return Sheet("micro/arithmetic: ns per value of a full ciphertext", head, tuple(cells))
+
+
+def _once(row: Row) -> str:
+    """What is made once: its time, and the memory it keeps where that is of note."""
+    kept = row.figures.get("table_bytes")
+    return seconds_text(row.timing.median_s) + (f", {bytes_text(kept)}" if kept else "")
 
 
 def sheets(results: Results) -> Iterator[Sheet]:
     """One table per section."""
-    for section, rows in groupby(results.rows, key=_section):
+    arithmetic = arithmetic_sheet(results)
+    if arithmetic is not None:
+        yield arithmetic
+    for section, rows in groupby((r for r in results.rows if _section(r) != _ARITHMETIC), key=_section):
         columns = _LAYOUTS.get(section.partition("/")[0], _LAYOUTS["micro"])
         yield Sheet(
             section, tuple(name for name, _ in columns), tuple(tuple(cell(r) for _, cell in columns) for r in rows)

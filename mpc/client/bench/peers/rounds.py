@@ -73,6 +73,18 @@ def _bfv() -> Peer:
     return BfvVectors()
 
 
+def _lean_bfv() -> Peer:
+    from mpc.client.bench.peers.tenseal_vectors import BfvVectors
+
+    return BfvVectors(lean=True)
+
+
+def _seal() -> Peer:
+    from mpc.client.bench.peers.seal_vectors import SealVectors
+
+    return SealVectors()
+
+
 def _nvflare() -> Peer:
     from mpc.client.bench.peers.nvflare_round import NvflareRound
 
@@ -108,6 +120,8 @@ class _Entry:
 _LONG: Final = {Level.SMOKE: 64, Level.QUICK: 32_768, Level.FULL: 131_072}
 _PEERS: Final[Mapping[str, _Entry]] = {
     "tenseal-bfv": _Entry(package="tenseal", make=_bfv, lengths=_LONG),
+    "tenseal-bfv-4096": _Entry(package="tenseal", make=_lean_bfv, lengths=_LONG),
+    "seal-4096": _Entry(package="tenseal", make=_seal, lengths=_LONG),
     "tenseal-ckks": _Entry(package="tenseal", make=_ckks, lengths=_LONG),
     "nvflare-round": _Entry(package="tenseal", make=_nvflare, lengths=_LONG),
     "phe": _Entry(package="phe", make=_phe, lengths={Level.SMOKE: 1, Level.QUICK: 8, Level.FULL: 32}),

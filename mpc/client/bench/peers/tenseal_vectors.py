@@ -17,6 +17,8 @@ __all__ = ["BfvVectors", "CkksVectors"]
 
 _DEGREE: Final = 8192
 _BATCHING_PRIME: Final = 1152921504606830593
+_LEAN: Final = (4096, 18014398509309953)
+"""The fastest exact setting that `ts.context` takes for these sums: N = 4096 and the largest 54-bit batching prime."""
 _REAL_UNIT: Final = float(1 << 40)
 """CKKS gets the 40-bit values as reals below 1."""
 
@@ -24,22 +26,27 @@ _REAL_ERROR: Final = 1e-5
 
 
 class BfvVectors:
-    """`ts.bfv_vector` in chunks of N integers."""
+    """`ts.bfv_vector` in chunks of N integers.
+
+    Args:
+        lean: The fastest exact setting instead of the tutorials'.
+    """
 
     security_bits = 128
     threads = 1
-    notes = "N = 8192, default chain, t of 60 bits"
 
-    def __init__(self) -> None:
+    def __init__(self, *, lean: bool = False) -> None:
         import tenseal as ts
 
         self._ts = ts
-        self._secret = ts.context(ts.SCHEME_TYPE.BFV, _DEGREE, _BATCHING_PRIME)
+        self._degree, prime = _LEAN if lean else (_DEGREE, _BATCHING_PRIME)
+        self.notes = f"N = {self._degree}, default chain, t of {prime.bit_length()} bits"
+        self._secret = ts.context(ts.SCHEME_TYPE.BFV, self._degree, prime)
         self._public = ts.context_from(self._secret.serialize(save_secret_key=False))
 
     def contribute(self, values: Values) -> list[bytes]:
         """Encrypt and serialise chunk by chunk."""
-        chunks = (values[i : i + _DEGREE] for i in range(0, len(values), _DEGREE))
+        chunks = (values[i : i + self._degree] for i in range(0, len(values), self._degree))
         return [self._ts.bfv_vector(self._public, chunk).serialize() for chunk in chunks]
 
     def add(self, contributions: Sequence[list[bytes]]) -> list[bytes]:
