@@ -256,6 +256,7 @@ def _hardened(name: str, context: Path, image: str, target: str, tag: str) -> li
         "    tmpfs: [/tmp]",
         "    cap_drop: [ALL]",
         '    security_opt: ["no-new-privileges:true"]',
+        '    dns_opt: ["timeout:1", "attempts:2"]  # a name that is away for a moment does not hold up others',
     ]
 
 

@@ -22,11 +22,13 @@ from mpc.runtime.channel import GrpcCoordinatorPeer, GrpcPartyPeer
 from mpc.sum.transcript import WIRE_VERSION
 from mpc.wire import messages as m
 from mpc.wire.errors import from_notice
+from mpc.wire.job import CLOCK_TOLERANCE_S
 
 __all__ = ["peer_findings"]
 
 AREA: Final = "connections"
 WARN_DAYS: Final = 14
+WARN_CLOCK_S: Final = 30.0
 
 
 async def peer_findings(host: Host, member: MemberFolder, manifest: Manifest) -> AsyncIterator[Finding]:
@@ -37,7 +39,7 @@ async def peer_findings(host: Host, member: MemberFolder, manifest: Manifest) ->
         for finding in steps:
             yield finding
         if all(f.level.value != "FAIL" for f in steps):
-            async for finding in _service(member, manifest, peer):
+            async for finding in _service(host, member, manifest, peer):
                 yield finding
 
 
@@ -96,17 +98,21 @@ def peer_certificate_end(peer: Member, material: TlsMaterial) -> dt.datetime | N
     return x509.load_der_x509_certificate(der).not_valid_after_utc if der else None
 
 
-async def _service(member: MemberFolder, manifest: Manifest, peer: Member) -> AsyncIterator[Finding]:
+async def _service(host: Host, member: MemberFolder, manifest: Manifest, peer: Member) -> AsyncIterator[Finding]:
     material = member.keys.leaf()
     kind = GrpcPartyPeer if peer.role is Role.PARTY else GrpcCoordinatorPeer
     connection = kind(peer, material)
     ask = m.DescribeRequest(wire_version=WIRE_VERSION)
     try:
-        for finding in _described(manifest, peer, await connection.describe(ask)):
+        asked = host.now()
+        found = await connection.describe(ask)
+        for finding in (*_described(manifest, peer, found), *_clock(peer.name, found, asked, host.now())):
             yield finding
-        if isinstance(connection, GrpcCoordinatorPeer) and member.role is Role.ANALYST:
+        if isinstance(connection, GrpcCoordinatorPeer) and member.role in {Role.ANALYST, Role.PARTY}:
+            asked = host.now()
             for entry in (await connection.survey(ask)).entries:
-                yield _surveyed(manifest, peer, entry)
+                for finding in _surveyed(manifest, member, peer, entry, asked, host.now()):
+                    yield finding
     except MpcError as error:
         yield Finding.bad(AREA, f"{peer.name} TLS", str(error.fields.get("reason") or error.public), _cure(error, peer))
     finally:
@@ -134,18 +140,53 @@ def _described(manifest: Manifest, peer: Member, found: m.Description) -> Iterab
         yield Finding.bad(AREA, f"{peer.name} room", text, cure)
 
 
-def _surveyed(manifest: Manifest, coordinator: Member, entry: m.SurveyEntry) -> Finding:
-    """A party as the coordinator reaches it."""
+def _clock(name: str, found: m.Description, asked: float, answered: float) -> Iterable[Finding]:
+    """A peer's clock against this one; it answered somewhere between the two moments."""
+    if not found.clock_us:
+        return
+    theirs = found.clock_us / 1e6
+    ahead = theirs - min(max(theirs, asked), answered)
+    text = f"{_lasting(abs(ahead))} {'ahead of' if ahead > 0 else 'behind'} this machine's"
+    cure = f"let NTP set both clocks, here and at {name} (chronyd or systemd-timesyncd)"
+    if abs(ahead) >= CLOCK_TOLERANCE_S:
+        yield Finding.bad(AREA, f"{name} clock", f"{text}: requests are refused", cure)
+    elif abs(ahead) >= WARN_CLOCK_S:
+        yield Finding.doubtful(
+            AREA, f"{name} clock", f"{text}; from {CLOCK_TOLERANCE_S} s on requests are refused", cure
+        )
+    else:
+        yield Finding.good(AREA, f"{name} clock", "agrees with this machine's")
+
+
+def _lasting(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 600 else f"{seconds / 60:.0f} minutes"
+
+
+def _surveyed(
+    manifest: Manifest, member: MemberFolder, coordinator: Member, entry: m.SurveyEntry, asked: float, answered: float
+) -> Iterable[Finding]:
+    """A party as the coordinator reaches it; a party is told of itself alone."""
     check = f"{entry.party} via {coordinator.name}"
+    own = entry.party == member.name
     if entry.error is not None or entry.description is None:
         error = from_notice(entry.error) if entry.error else None
         reason = str(error.fields.get("reason") or error.sentence) if error else "no answer"
-        return Finding.bad(
-            AREA, check, reason, f"start it at its owner: sealroom party serve; {coordinator.name} dials it"
-        )
+        found = manifest.member(entry.party)
+        endpoint = found.endpoint if found else "its endpoint"
+        cure = f"start it at its owner: sealroom party serve; {coordinator.name} dials {endpoint}"
+        if own:
+            cure = (
+                f"start this node (sealroom party serve), and let {coordinator.name} reach {endpoint}: DNS at its "
+                "side, port forwarding and firewall at this one"
+            )
+        yield Finding.bad(AREA, check, reason, cure)
+        return
     if entry.description.room != manifest.room:
-        return Finding.bad(AREA, check, "it serves another version of the room", "install the same room.toml there")
-    return Finding.good(AREA, check, f"answers; key exchange {entry.description.key_exchange or 'not told'}")
+        yield Finding.bad(AREA, check, "it serves another version of the room", "install the same room.toml there")
+        return
+    yield Finding.good(AREA, check, f"answers; key exchange {entry.description.key_exchange or 'not told'}")
+    if not own:
+        yield from _clock(entry.party, entry.description, asked, answered)
 
 
 def _cure(error: MpcError, peer: Member) -> str:

@@ -1,14 +1,17 @@
 """The analyst's signed request: what starts every job."""
 
 from enum import StrEnum
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from mpc.errors import ProtocolError, WireError
 from mpc.keys.manifest import Manifest
 from mpc.keys.statements import Statement, statement_digest
 from mpc.parties import PartyId, Role, roster
 
-__all__ = ["JobKind", "JobRequest", "JobState", "request_digest"]
+__all__ = ["CLOCK_TOLERANCE_S", "JobKind", "JobRequest", "JobState", "request_digest"]
+
+CLOCK_TOLERANCE_S: Final = 300
+"""A request from further in the future is refused: somebody's clock is wrong."""
 
 
 class JobKind(StrEnum):
@@ -79,7 +82,7 @@ class JobRequest(Statement, tag=True, frozen=True, kw_only=True, forbid_unknown_
             raise WireError("digests and keys have 32 bytes")
         if self.room != manifest.room:
             raise ProtocolError("the request is for another version of the room", reason="the manifest differs")
-        if not self.issued_at - 300 <= now < self.expires_at:
+        if not self.issued_at - CLOCK_TOLERANCE_S <= now < self.expires_at:
             raise ProtocolError("", reason="the request has expired, or a clock is wrong by minutes")
         if self.expires_at - self.issued_at > manifest.floor.job_lifetime_s:
             raise ProtocolError("", reason="the request lives longer than the room allows")

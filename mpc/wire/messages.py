@@ -70,6 +70,8 @@ class Description(Message, frozen=True, kw_only=True):
     member: str = ""
     role: str = ""
     key_exchange: str = ""
+    clock_us: int = 0
+    """The node's clock when it answered, microseconds since 1970; 0: not told."""
 
 
 class JobReference(Message, frozen=True, kw_only=True):

@@ -132,7 +132,7 @@ _HUB: Final = (
         name="Survey",
         request=m.DescribeRequest,
         reply=m.SurveyReply,
-        callers=_ANALYST,
+        callers=_ANALYST | frozenset({Role.PARTY}),  # a party learns how it is reached itself, and of nobody else
         reply_limit_bytes=MAX_REQUEST_BYTES,
     ),
 )

@@ -317,8 +317,8 @@ class Hub:
             )
         )
 
-    async def survey(self, message: m.DescribeRequest) -> m.SurveyReply:
-        """Ask every party whether it answers."""
+    async def survey(self, message: m.DescribeRequest, *, only: str | None = None) -> m.SurveyReply:
+        """Ask every party, or one alone, whether it answers."""
 
         async def ask(party: PartyId, peer: PartyPeer) -> m.SurveyEntry:
             try:
@@ -326,7 +326,8 @@ class Hub:
             except MpcError as error:
                 return m.SurveyEntry(party=party, error=to_notice(error))
 
-        return m.SurveyReply(entries=tuple(await asyncio.gather(*(ask(p, q) for p, q in sorted(self._peers.items())))))
+        asked = sorted((p, q) for p, q in self._peers.items() if only in (None, p))
+        return m.SurveyReply(entries=tuple(await asyncio.gather(*(ask(p, q) for p, q in asked))))
 
     async def drain(self) -> None:
         """Refuse new jobs from now on, and wait until the running ones have ended and their results were fetched.

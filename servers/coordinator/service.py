@@ -1,9 +1,11 @@
 """The coordinator's handlers: thin, one line each."""
 
+import time
 from collections.abc import AsyncIterator
 
 from mpc import __version__
 from mpc.keys.manifest import Manifest
+from mpc.parties import Role
 from mpc.runtime.server import Handler
 from mpc.runtime.tls import Caller
 from mpc.sum.transcript import WIRE_VERSION
@@ -24,6 +26,7 @@ def handlers(hub: Hub, manifest: Manifest) -> dict[str, Handler]:
             member=manifest.coordinator.name,
             role="coordinator",
             key_exchange=caller.key_exchange,
+            clock_us=time.time_ns() // 1000,
         )
 
     async def submit(caller: Caller, message: m.SubmitRequest) -> m.Acknowledgement:
@@ -41,8 +44,8 @@ def handlers(hub: Hub, manifest: Manifest) -> dict[str, Handler]:
     async def jobs(caller: Caller, message: m.ListRequest) -> m.JobList:
         return await hub.list(caller.member.name, message)
 
-    async def survey(_caller: Caller, message: m.DescribeRequest) -> m.SurveyReply:
-        return await hub.survey(message)
+    async def survey(caller: Caller, message: m.DescribeRequest) -> m.SurveyReply:
+        return await hub.survey(message, only=caller.member.name if caller.member.role is Role.PARTY else None)
 
     return {
         "Describe": describe,

@@ -1,5 +1,6 @@
 """The party's handlers: thin, one line each."""
 
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -25,6 +26,7 @@ def handlers(node: PartyNode, manifest: Manifest) -> dict[str, Handler]:
             member=node.name,
             role="party",
             key_exchange=caller.key_exchange,
+            clock_us=time.time_ns() // 1000,
         )
 
     def contribute(_caller: Caller, message: m.ContributeRequest) -> AsyncIterator[m.ContributionFrame]:

@@ -3,12 +3,14 @@
 import datetime as dt
 import json
 import socket
+import zipfile
 from dataclasses import replace
 
 import pytest
 
 from mpc.client.cli import main
 from mpc.client.doctor import Host, Level, machine_findings
+from mpc.client.doctor_bundle import write_bundle
 from mpc.client.doctor_folder import folder_findings
 from mpc.client.doctor_peers import peer_findings
 from mpc.client.members import MemberFolder, enrol
@@ -276,3 +278,93 @@ def test_the_command_reports_for_machines_and_fails_with_the_area(north, capsys)
 def test_a_folder_without_a_member_is_an_error(tmp_path, capsys):
     assert main(["doctor", "--folder", str(tmp_path)]) == 3
     assert "not a member's folder" in capsys.readouterr().err
+
+
+# ---- the archive -------------------------------------------------------------------------------------------------
+
+CANARIES = ("hunter2", "Zanzibar", "db-host-canary", "4711-canary", "consent = 'canary'")
+
+
+@pytest.fixture
+def full_of_secrets(north, monkeypatch):
+    """A folder whose every text that could be a secret or data holds a canary."""
+    monkeypatch.setenv("SEALROOM_TEST_URL", "hunter2")
+    (north.path / "party.toml").write_text(f"""
+name = "north"
+listen = "127.0.0.1:7001"
+jobs_at_once = 3
+[sources.crm]
+url = "postgresql://reader:hunter2@{CANARIES[2]}/crm?options=Zanzibar"
+[sources.crm.tables.sales]
+origin = "public.Zanzibar"
+where = "{CANARIES[4]}"
+[sources.other]
+url = "hunter2"
+[sources.other.tables.more]
+""")
+    (north.path / "policy.toml").write_text(f"""
+analysts = ["ana"]
+[tables.sales]
+count = true
+minimum_units = 7
+note = "{CANARIES[3]}"
+[tables.sales.columns]
+region = {{ use = ["group"], domain = ["Zanzibar"] }}
+""")
+    state = north.path / "state"
+    state.mkdir(exist_ok=True)
+    (state / "party.db").write_text("Zanzibar")
+    log = north.path.parent / "node.log"
+    ours = {"time": "2026-01-01T00:00:00.000Z", "level": "info", "logger": "mpc.runtime", "event": "serving"}
+    log.write_text(
+        "\n".join(
+            json.dumps(line)
+            for line in (
+                {**ours, "node": "north"},
+                {**ours, "logger": "other.library", "event": "Zanzibar"},
+                {**ours, "row": "Zanzibar"},
+                ["Zanzibar"],
+            )
+        )
+        + "\nTraceback: hunter2\n"
+    )
+    return MemberFolder.at(north.path), log
+
+
+def test_the_archive_tells_of_everything_but_secrets_and_data(full_of_secrets, tmp_path):
+    member, log = full_of_secrets
+    findings = [*machine_findings(GOOD), *folder_findings(replace(GOOD, dial=_raise(TimeoutError())), member)]
+    path = tmp_path / "support.zip"
+    names = write_bundle(path, GOOD, member, findings, [log])
+    with zipfile.ZipFile(path) as archive:
+        entries = {name: archive.read(name).decode() for name in archive.namelist()}
+    secrets = [(member.keys.path / k).read_text() for k in ("identity.key", "root.key", "tls.key")]
+
+    assert tuple(entries) == names
+    assert path.stat().st_mode & 0o077 == 0
+    everything = "\n".join(entries[n] for n in entries if n != "findings.json")
+    assert not [c for c in CANARIES if c in everything]
+    for secret in secrets:
+        assert not [line for line in secret.split() if len(line) > 20 and line in "".join(entries.values())]
+    assert not [c for c in CANARIES if c in entries["findings.json"] and c != CANARIES[2]]
+    settings = json.loads(entries["party.toml.json"])
+    assert settings["jobs_at_once"] == 3
+    assert settings["listen"] == "127.0.0.1:7001"
+    assert settings["sources"]["crm"]["url"] == "postgresql: left out"
+    assert json.loads(entries["policy.toml.json"])["tables"]["sales"]["minimum_units"] == 7
+    assert {m["name"] for m in json.loads(entries["room.json"])["members"]} == {"ana", "hub", "north", "south"}
+    assert json.loads(entries["software.json"])["libraries"]["tenseal"]
+    lines = entries["logs/1.jsonl"].splitlines()
+    assert json.loads(lines[0])["event"] == "serving"
+    assert json.loads(lines[1])["event"].startswith("4 lines")
+    assert len(lines) == 2
+    assert all(name in entries["README.txt"] for name in ("findings.json", "party.toml.json", "logs/"))
+
+
+def test_the_command_writes_the_archive_and_does_not_overwrite(north, tmp_path, capsys):
+    words = ["doctor", "--folder", str(north.path), "--offline", "--bundle", str(tmp_path / "support.zip")]
+
+    assert main(words) == 0
+    assert "support.zip" in capsys.readouterr().out
+    assert main(words) == 3
+    assert "cannot be written" in capsys.readouterr().err

@@ -117,6 +117,7 @@ def test_the_compose_file_keeps_to_what_all_understand(room):
     assert text.count("read_only: true") == text.count("cap_drop: [ALL]") == 5
     assert text.count(f'user: "{CONTAINER_USER}:{CONTAINER_USER}"') == 5
     assert text.count("no-new-privileges:true") == 5
+    assert text.count("timeout:1") == 5
     assert "root.key" not in text
     assert "ports:" not in text
     assert all(f"  db_{p}: {{internal: true}}" in text for p in room.parties)

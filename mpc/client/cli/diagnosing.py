@@ -27,6 +27,13 @@ def doctor(
     ] = None,
     room: RoomOption = None,
     offline: Annotated[bool, typer.Option("--offline", help="Do not dial anybody.", show_default=False)] = False,
+    bundle: Annotated[
+        Path | None,
+        typer.Option("--bundle", metavar="FILE.zip", help="Also write an archive for support: no secrets, no data."),
+    ] = None,
+    log: Annotated[
+        list[Path] | None, typer.Option("--log", metavar="FILE", help="A node's log for the archive; may be repeated.")
+    ] = None,
     _json: JsonFlag = False,
     _quiet: QuietFlag = False,
 ) -> None:
@@ -41,6 +48,8 @@ def doctor(
     where = _member_folder(folder, room)
     if where is not None:
         _doctor_member(shown, where, offline=offline)
+    if bundle is not None:
+        _write_bundle(terminal, bundle, where, shown.findings, log or [])
     counts = {level: sum(f.level is level for f in shown.findings) for level in Level}
     failed = next((f for f in shown.findings if f.level is Level.FAIL), None)
     code = 0 if failed is None else 4 if failed.area == "connections" else 3
@@ -55,6 +64,19 @@ def doctor(
         if where is None:
             terminal.out.print("[dim]This was the machine alone: --folder FOLDER or --room ROOM checks a member.[/]")
     raise typer.Exit(code)
+
+
+def _write_bundle(
+    terminal: Terminal, path: Path, where: Path | None, findings: "list[Finding]", logs: list[Path]
+) -> None:
+    from mpc.client.doctor import Host
+    from mpc.client.doctor_bundle import write_bundle
+    from mpc.client.members import MemberFolder
+
+    member = MemberFolder.at(where) if where is not None else None
+    names = write_bundle(path, Host(), member, findings, logs)
+    if not terminal.json:
+        terminal.out.print(f"\n{escape(str(path))}: {len(names)} files; README.txt in it says what they are")
 
 
 class _Shown:

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18mpc/wire/v1/common.proto\x12\x0bmpc.wire.v1\"<\n\x06Signed\x12\x0f\n\x07payload\x18\x01 \x01(\x0c\x12\x0e\n\x06signer\x18\x02 \x01(\t\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"D\n\x0b\x45rrorNotice\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\'\n\x06\x66ields\x18\x02 \x03(\x0b\x32\x17.mpc.wire.v1.ErrorField\")\n\nErrorField\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"\'\n\x0f\x44\x65scribeRequest\x12\x14\n\x0cwire_version\x18\x01 \x01(\r\"w\n\x0b\x44\x65scription\x12\x14\n\x0cwire_version\x18\x01 \x01(\r\x12\x10\n\x08software\x18\x02 \x01(\t\x12\x0c\n\x04room\x18\x03 \x01(\t\x12\x0e\n\x06member\x18\x04 \x01(\t\x12\x0c\n\x04role\x18\x05 \x01(\t\x12\x14\n\x0ckey_exchange\x18\x06 \x01(\t\"\x1b\n\x0cJobReference\x12\x0b\n\x03job\x18\x01 \x01(\t\"\x1e\n\x0f\x41\x63knowledgement\x12\x0b\n\x03job\x18\x01 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18mpc/wire/v1/common.proto\x12\x0bmpc.wire.v1\"<\n\x06Signed\x12\x0f\n\x07payload\x18\x01 \x01(\x0c\x12\x0e\n\x06signer\x18\x02 \x01(\t\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"D\n\x0b\x45rrorNotice\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\'\n\x06\x66ields\x18\x02 \x03(\x0b\x32\x17.mpc.wire.v1.ErrorField\")\n\nErrorField\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"\'\n\x0f\x44\x65scribeRequest\x12\x14\n\x0cwire_version\x18\x01 \x01(\r\"\x89\x01\n\x0b\x44\x65scription\x12\x14\n\x0cwire_version\x18\x01 \x01(\r\x12\x10\n\x08software\x18\x02 \x01(\t\x12\x0c\n\x04room\x18\x03 \x01(\t\x12\x0e\n\x06member\x18\x04 \x01(\t\x12\x0c\n\x04role\x18\x05 \x01(\t\x12\x14\n\x0ckey_exchange\x18\x06 \x01(\t\x12\x10\n\x08\x63lock_us\x18\x07 \x01(\x04\"\x1b\n\x0cJobReference\x12\x0b\n\x03job\x18\x01 \x01(\t\"\x1e\n\x0f\x41\x63knowledgement\x12\x0b\n\x03job\x18\x01 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,10 +39,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ERRORFIELD']._serialized_end=214
   _globals['_DESCRIBEREQUEST']._serialized_start=216
   _globals['_DESCRIBEREQUEST']._serialized_end=255
-  _globals['_DESCRIPTION']._serialized_start=257
-  _globals['_DESCRIPTION']._serialized_end=376
-  _globals['_JOBREFERENCE']._serialized_start=378
-  _globals['_JOBREFERENCE']._serialized_end=405
-  _globals['_ACKNOWLEDGEMENT']._serialized_start=407
-  _globals['_ACKNOWLEDGEMENT']._serialized_end=437
+  _globals['_DESCRIPTION']._serialized_start=258
+  _globals['_DESCRIPTION']._serialized_end=395
+  _globals['_JOBREFERENCE']._serialized_start=397
+  _globals['_JOBREFERENCE']._serialized_end=424
+  _globals['_ACKNOWLEDGEMENT']._serialized_start=426
+  _globals['_ACKNOWLEDGEMENT']._serialized_end=456
 # @@protoc_insertion_point(module_scope)

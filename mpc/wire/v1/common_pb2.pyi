@@ -39,20 +39,22 @@ class DescribeRequest(_message.Message):
     def __init__(self, wire_version: _Optional[int] = ...) -> None: ...
 
 class Description(_message.Message):
-    __slots__ = ("wire_version", "software", "room", "member", "role", "key_exchange")
+    __slots__ = ("wire_version", "software", "room", "member", "role", "key_exchange", "clock_us")
     WIRE_VERSION_FIELD_NUMBER: _ClassVar[int]
     SOFTWARE_FIELD_NUMBER: _ClassVar[int]
     ROOM_FIELD_NUMBER: _ClassVar[int]
     MEMBER_FIELD_NUMBER: _ClassVar[int]
     ROLE_FIELD_NUMBER: _ClassVar[int]
     KEY_EXCHANGE_FIELD_NUMBER: _ClassVar[int]
+    CLOCK_US_FIELD_NUMBER: _ClassVar[int]
     wire_version: int
     software: str
     room: str
     member: str
     role: str
     key_exchange: str
-    def __init__(self, wire_version: _Optional[int] = ..., software: _Optional[str] = ..., room: _Optional[str] = ..., member: _Optional[str] = ..., role: _Optional[str] = ..., key_exchange: _Optional[str] = ...) -> None: ...
+    clock_us: int
+    def __init__(self, wire_version: _Optional[int] = ..., software: _Optional[str] = ..., room: _Optional[str] = ..., member: _Optional[str] = ..., role: _Optional[str] = ..., key_exchange: _Optional[str] = ..., clock_us: _Optional[int] = ...) -> None: ...
 
 class JobReference(_message.Message):
     __slots__ = ("job",)
