@@ -16,6 +16,7 @@ demo: $(READY)  ## three retailers and a coordinator on this machine, checked ag
 	$(BIN)/sealroom demo
 
 test: lint  ## everything that CI runs
+	$(BIN)/python -m pytest benchmarks --benchmark-disable -q
 	$(BIN)/python -m pytest -n auto --dist loadgroup
 
 acceptance: $(READY)  ## the figures that models and queries must reach on real data; half an hour
@@ -36,7 +37,7 @@ fmt: $(READY)
 	$(BIN)/ruff format .
 
 bench: $(READY)
-	$(BIN)/sealroom bench --quick
+	$(BIN)/sealroom bench --quick --report bench.html --json bench.json
 
 protos:  ## regenerate mpc/wire/v1 with the oldest toolchain that is promised
 	./proto/generate.sh
