@@ -18,7 +18,7 @@ from mpc.errors import ParameterError, PlanError, ProtocolError
 from mpc.keys.dictionary import Dictionary, Table
 from mpc.keys.public import PublicKey
 from mpc.keys.secret import SecretKey
-from mpc.learn import Spec, complete, to_mapping
+from mpc.learn import Spec, TrainingExplanation, complete, explain_training, spec_from_mapping, to_mapping
 from mpc.learn.digest import evaluation_digest, training_digest
 from mpc.params import parameter_set
 from mpc.plan import Explanation, QueryPlan, compile_query, explain, finish_query, fold_now, value_header
@@ -192,6 +192,15 @@ class Analyst:
             attempt=attempt,
         )
 
+    def explain_training(self, spec: Spec, *, scheme: str | None = None) -> TrainingExplanation:
+        """What a training would sum, at what price, and who would learn what; nothing is sent.
+
+        Raises:
+            PlanError: The spec does not fit the room's tables.
+        """
+        table = self.table_of(spec)
+        return explain_training(complete(spec, table), table.parties, scheme=scheme, model=calibrated_model())
+
     def table_of(self, spec: Spec) -> Table:
         """The table of the room that a spec names (`PlanError` if there is none)."""
         table = self.dictionary.table(str(getattr(spec, "table", "")))
@@ -252,7 +261,8 @@ class Analyst:
                         on_step(msgspec.structs.replace(step, seconds=event.seconds))
 
         outcome = await job.run(self.peer, no_round, watch)
-        report = self._report(outcome, self.clock.monotonic() - started)
+        learned = self.explain_training(spec_from_mapping(json.loads(job.request.body))).disclosures
+        report = self._report(outcome, self.clock.monotonic() - started, learned)
         return trained(outcome.notes, job.request.participants, report)
 
     def participants(self, table: str) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from mpc.client.profile import Profile, find_profile
 from mpc.client.training import Measured, Step, TrainingRun, training_set
 from mpc.errors import InternalError
 from mpc.keys.dictionary import Table
-from mpc.learn import FittedModel, Holdout, Spec, complete, spec_from_mapping, to_mapping
+from mpc.learn import FittedModel, Holdout, Spec, TrainingExplanation, complete, spec_from_mapping, to_mapping
 from mpc.plan import Explanation
 from mpc.plan.cost import Line
 
@@ -121,6 +121,11 @@ class Client:
         run = TrainingRun(job.request.job, future)
         run.steps = steps
         return run
+
+    def explain_training(self, spec: Spec | Mapping[str, Any], *, scheme: str | None = None) -> TrainingExplanation:
+        """What a training would sum, at what price, and who would learn what; nothing is sent."""
+        wanted = spec_from_mapping(spec) if isinstance(spec, Mapping) else spec
+        return self._analyst.explain_training(wanted, scheme=scheme)
 
     def evaluate(
         self,

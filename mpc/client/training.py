@@ -12,10 +12,8 @@ import msgspec
 from mpc.client.answer import Report
 from mpc.client.jobs import Note, latest
 from mpc.errors import IntegrityError, JobCancelled, ProtocolError
-from mpc.learn import FittedModel, Spec, evaluation_forecast, forecast
-from mpc.plan import choose_parameters
+from mpc.learn import FittedModel, Spec, chosen_set, evaluation_forecast, forecast
 from mpc.plan.constants import calibrated_model
-from mpc.primitives import Segment
 from mpc.wire.models import unpack_model
 
 __all__ = ["Measured", "Step", "Trained", "TrainingRun", "evaluation_set", "measured", "trained", "training_set"]
@@ -56,20 +54,12 @@ class Measured:
 
 def training_set(completed: Spec, parties: int, scheme: str | None) -> str:
     """The parameter set of a training: the planner's choice for its longest sum."""
-    longest = max(forecast(completed), key=lambda s: s.values * s.rounds)
-    return _chosen(longest.values, longest.bits, parties, scheme)
+    return chosen_set(forecast(completed), parties, scheme, calibrated_model()).id
 
 
 def evaluation_set(completed: Spec, parties: int, scheme: str | None) -> str:
     """The parameter set of an evaluation."""
-    told = evaluation_forecast(completed)
-    return _chosen(told.values, told.bits, parties, scheme)
-
-
-def _chosen(values: int, bits: int, parties: int, scheme: str | None) -> str:
-    segments = (Segment("values", values, 1 << max(1, bits)),)
-    model = calibrated_model()
-    return choose_parameters(segments, parties, scheme=scheme, model=model, group=True).parameters.id
+    return chosen_set((evaluation_forecast(completed),), parties, scheme, calibrated_model()).id
 
 
 def measured(notes: list[Note], participants: tuple[str, ...], report: Report) -> Measured:

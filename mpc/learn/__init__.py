@@ -10,6 +10,7 @@ from mpc.learn.components import PcaModel
 from mpc.learn.data import ArrayRows, Rows
 from mpc.learn.ease import EaseModel
 from mpc.learn.evaluating import ClassifierQuality, RegressionQuality
+from mpc.learn.explaining import TrainingExplanation, chosen_set, explain_training
 from mpc.learn.factor_model import FactorModel
 from mpc.learn.forecast import SumForecast, disclosures, evaluation_forecast, forecast
 from mpc.learn.noise import Noise, PrivacyLoss
@@ -66,11 +67,14 @@ __all__ = [
     "Spec",
     "SumForecast",
     "Trainer",
+    "TrainingExplanation",
+    "chosen_set",
     "columns_of",
     "complete",
     "disclosures",
     "evaluate",
     "evaluation_forecast",
+    "explain_training",
     "forecast",
     "kind_of",
     "load_model",

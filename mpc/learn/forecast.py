@@ -56,7 +56,7 @@ def forecast(spec: Spec, *, items: int | None = None, entries: int = 1 << 20) ->
             universe = len(spec.items) if spec.items is not None else spec.capacity
             count = universe if items is None else items
             length = universe * (1 + (spec.minimum_parties > 1)) + 2
-            support = SumForecast("support", 1, length, _bits(spec.users_at_most))
+            support = SumForecast("support", 1, length, _support_bits(spec, universe))
             return (support, _item_sums(spec, count, entries))
         case FederatedAverage():
             size = sum(math.prod(a.shape) for a in spec.arrays)
@@ -65,7 +65,14 @@ def forecast(spec: Spec, *, items: int | None = None, entries: int = 1 << 20) ->
         case _:
             width = _width(spec)
             moments = SumForecast("counts and moments", 2, 2 * width + 4, 120)
-            return (moments, _row_sums(spec, width))
+            return (moments, *_row_sums(spec, width))
+
+
+def _support_bits(spec: Ease | Als | ImplicitAls | GradientFactorization, items: int) -> int:
+    if isinstance(spec, Als | GradientFactorization):
+        largest = max(abs(v) for v in spec.rating_range or (0.0, 1.0))
+        return 20 + _bits(float(spec.users_at_most * items) * largest)
+    return _bits(spec.users_at_most)
 
 
 def evaluation_forecast(spec: Spec) -> SumForecast:
@@ -114,18 +121,20 @@ def _width(spec: Tabular) -> int:
     return width
 
 
-def _row_sums(spec: Tabular, width: int) -> SumForecast:
+def _row_sums(spec: Tabular, width: int) -> tuple[SumForecast, ...]:
     bits = spec.scale_bits + _bits(4.0 * spec.rows_at_most)
     match spec:
         case LogisticRegression() | PoissonRegression():
-            extra = width if isinstance(spec, LogisticRegression) and spec.bias_reduction else 0
-            values = triangle_length(width) + width + 1 + extra
-            return SumForecast("Hessian, gradient, loss", spec.rounds, values, bits)
+            main = SumForecast("Hessian, gradient, loss", spec.rounds, triangle_length(width) + width + 1, bits)
+            if isinstance(spec, LogisticRegression) and spec.bias_reduction:
+                return (main, SumForecast("gradient of the penalty", spec.rounds, width, bits))
+            return (main,)
         case KMeans():
-            return SumForecast("cluster counts and sums", spec.iterations, spec.clusters * width + 1, bits)
+            sizes = SumForecast("cluster sizes", spec.iterations, spec.clusters + 1, bits)
+            return (sizes, SumForecast("cluster sums", spec.iterations, spec.clusters * (width - 1), bits))
         case _:
             values = triangle_length(width + isinstance(spec, LinearRegression))
-            return SumForecast("cross products", 1, values, bits)
+            return (SumForecast("cross products", 1, values, bits),)
 
 
 def _bits(largest: float) -> int:
@@ -173,7 +182,8 @@ def disclosures(spec: Spec, parties: int) -> tuple[str, ...]:
         exact = ", without noise" if privacy is not None else ""
         out.append(f"the summed quality measures on the held-out rows{exact}")
     if parties == 2:
-        out.append("with two parties, each can subtract its own part: it learns the other party's statistics exactly")
+        whose = "the other party's statistics" if privacy is None else "the other party's statistics with its noise"
+        out.append(f"with two parties, each can subtract its own part: it learns {whose} exactly")
     return tuple(out)
 
 

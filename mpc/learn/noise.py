@@ -102,9 +102,11 @@ class PrivacyLoss:
 
     def text(self) -> str:
         """In one sentence."""
+        who = "one party adds its" if self.counted == 1 else f"{self.counted} parties add their"
+        keeps = "keeps it to itself" if self.counted == 1 else "keep it to themselves"
         return (
             f"the item statistics are {self.rho:.4g}-zCDP for one user, hence ({self.epsilon:.3g}, {self.delta:g})-"
-            f"differentially private, as long as {self.counted} parties add their noise and keep it to themselves"
+            f"differentially private, as long as {who} noise and {keeps}"
         )
 
 

@@ -91,7 +91,7 @@ def test_a_cancelled_training_ends(room):
 def shell(room, tmp_path, *words):
     environment = {**os.environ, "XDG_DATA_HOME": str(tmp_path / "data")}
     command = [sys.executable, "-m", "mpc.client.cli", *words]
-    if words[0] == "train":
+    if words[0] == "train" or words[:2] == ("model", "evaluate"):
         command += ["--room", str(room.folder / "analyst")]
     done = subprocess.run([*command, "--json"], capture_output=True, text=True, timeout=180, env=environment)
     assert done.returncode == 0, done.stderr
@@ -100,10 +100,15 @@ def shell(room, tmp_path, *words):
 
 def test_the_command_line_trains_lists_recommends_and_exports(room, tmp_path):
     spec = tmp_path / "shop.json"
-    spec.write_text(json.dumps(EASE))
+    spec.write_text(json.dumps(EASE | {"holdout": {"buckets": 4}}))
 
+    plan = shell(room, tmp_path, "train", str(spec), "--explain")["plan"]
     trained = shell(room, tmp_path, "train", str(spec))
     assert trained["model"] == "shop"
+    assert [[d["who"], d["learned"]] for d in trained["report"]["disclosure"]] == plan["disclosures"]
+    assert shell(room, tmp_path, "model", "evaluate", "shop")["quality"] == trained["quality"]
+    other = shell(room, tmp_path, "model", "evaluate", "shop", "--buckets", "3", "--seed", "7")["quality"]
+    assert other["users"] > 0
     assert [m["name"] for m in shell(room, tmp_path, "model", "list")["models"]] == ["shop"]
     assert shell(room, tmp_path, "model", "show", "shop")["kind"] == "ease"
     found = shell(room, tmp_path, "model", "recommend", "shop", "i00", "i03", "-k", "3")["recommendations"]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["model", "train"]
 
-model = typer.Typer(no_args_is_help=True, help="Models that you have trained: list, show, recommend, export.")
+model = typer.Typer(no_args_is_help=True, help="Models that you have trained: list, show, evaluate, recommend, export.")
 
 NameArgument = Annotated[
     str, typer.Argument(help="The model's name, as `sealroom model list` shows it, or its folder.")
@@ -52,6 +52,9 @@ def train(
     timeout: Annotated[str, typer.Option(help="Longest time for the job: 90s, 10m, 1h.")] = "1h",
     resume: Annotated[str, typer.Option(help="Go on with a job that was cut off, from its last checkpoint.")] = "",
     attempt: Annotated[int, typer.Option(help="With --resume: one more than the attempts so far.")] = 2,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Show what it would sum, cost and open to whom; nothing is sent.")
+    ] = False,
     _json: JsonFlag = False,
     _quiet: QuietFlag = False,
     _no_progress: NoProgressFlag = False,
@@ -64,6 +67,9 @@ def train(
 
     terminal: Terminal = context.obj
     mapping, seconds = _read_spec(spec), duration_s(timeout)
+    if explain:
+        _explain(terminal, room, mapping, scheme)
+        return
     with Client(open_profile(room)) as client:
         run = client.train(
             mapping,
@@ -87,6 +93,23 @@ def train(
     ]
     following = [f"sealroom model show {stored.name}", f"sealroom model export {stored.name} -o {stored.name}.npz"]
     terminal.result({**data, "report": report_data(done.report)}, lines, following)
+
+
+def _explain(terminal: Terminal, room: str | None, mapping: Mapping[str, Any], scheme: str | None) -> None:
+    """Explain a training from the room's signed dictionary."""
+    import msgspec
+
+    from mpc.client.cli.asking import open_profile
+    from mpc.errors import PlanError
+    from mpc.learn import complete, explain_training, spec_from_mapping
+    from mpc.plan.constants import calibrated_model
+
+    wanted = spec_from_mapping(mapping)
+    table = open_profile(room).manifest.dictionary.table(str(wanted.table))
+    if table is None:
+        raise PlanError("", reason="the training spec names no table of the room")
+    found = explain_training(complete(wanted, table), table.parties, scheme=scheme, model=calibrated_model())
+    terminal.result({"plan": msgspec.to_builtins(found)}, map(escape, found.text().splitlines()))
 
 
 def _tell(terminal: Terminal, step: "Step") -> None:
@@ -135,6 +158,40 @@ def show(context: typer.Context, name: NameArgument, *, _json: JsonFlag = False,
     ]
     data = {"name": stored.name, "kind": stored.kind, "spec": stored.spec, "quality": stored.quality, "job": stored.job}
     context.obj.result(data, map(escape, lines))
+
+
+@model.command("evaluate")
+def evaluate(
+    context: typer.Context,
+    name: NameArgument,
+    *,
+    room: RoomOption = None,
+    buckets: Annotated[int | None, typer.Option(help="Measure on one row in so many, instead of the spec's.")] = None,
+    seed: Annotated[int, typer.Option(help="With --buckets: which rows.")] = 0,
+    column: Annotated[
+        list[str] | None, typer.Option(help="With --buckets, for models over features: the key that is split by.")
+    ] = None,
+    scheme: Annotated[
+        str | None, typer.Option(help="A scheme or a parameter set instead of the planner's choice.")
+    ] = None,
+    timeout: Annotated[str, typer.Option(help="Longest time for the job: 90s, 10m, 1h.")] = "10m",
+    _json: JsonFlag = False,
+    _quiet: QuietFlag = False,
+    _no_progress: NoProgressFlag = False,
+) -> None:
+    """Measure a model over the room again, each party on its own held-out rows."""
+    from mpc.client.cli.asking import open_profile
+    from mpc.client.cli.formats import duration_s, report_data
+    from mpc.client.client import Client
+    from mpc.learn import Holdout
+
+    stored = _stored(name)
+    held = None if buckets is None else Holdout(buckets, seed, tuple(column or ()))
+    with Client(open_profile(room)) as client:
+        found = client.evaluate(stored.load(), stored.spec, holdout=held, scheme=scheme, timeout_s=duration_s(timeout))
+    lines = [escape(f"{key}: {_short(value)}") for key, value in found.quality.items()]
+    data = {"model": stored.name, "quality": dict(found.quality), "report": report_data(found.report)}
+    context.obj.result(data, lines)
 
 
 @model.command("recommend")
