@@ -245,7 +245,8 @@ def arithmetic_cases(level: Level) -> Iterator[Case]:
                 path=f"micro/arithmetic/{subject.name}/{operation}",
                 group=f"micro/arithmetic/{subject.name}",
                 labels={
-                    "subject": subject.name, "operation": operation, "threads": subject.threads, "path": subject.path,
+                    "subject": subject.name, "operation": operation, "threads": subject.threads,
+                    "arithmetic": subject.path,
                 },
                 prepare=partial(_prepared, subject, operation, level),
             )  # fmt: skip
