@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["QUERIES", "Site", "line_cases", "loopback_cases", "query_cases", "site"]
 
 PARTIES: Final = ("east", "north", "south")
+_MORE_PARTIES: Final = (*PARTIES, "west", "coast", "hills", "isles", "plain")
 _REGIONS: Final = tuple(f"r{i}" for i in range(8))
 
 QUERIES: Final[Mapping[str, str]] = {
@@ -46,15 +47,17 @@ QUERIES: Final[Mapping[str, str]] = {
 _SIZES: Final[Mapping[Level, tuple[tuple[int, int], ...]]] = {
     Level.SMOKE: ((500, 16),),
     Level.QUICK: ((10_000, 100), (1_000_000, 1_000)),
-    Level.FULL: ((10_000, 100), (1_000_000, 1_000), (10_000_000, 10_000)),
+    Level.FULL: ((10_000, 100), (1_000_000, 1_000), (1_000_000, 10_000), (5_000_000, 1_000)),
 }
 """Rows per party and groups of `by-product`."""
 
-_LOOPBACK_GROUPS: Final[Mapping[Level, tuple[int, ...]]] = {
-    Level.SMOKE: (16,),
-    Level.QUICK: (10, 1_000, 10_000),
-    Level.FULL: (10, 1_000, 10_000, 50_000),
+_LOOPBACK: Final[Mapping[Level, tuple[tuple[int, int], ...]]] = {
+    Level.SMOKE: ((16, 2),),
+    Level.QUICK: ((10, 3), (1_000, 2), (1_000, 3), (1_000, 5), (1_000, 8), (10_000, 3)),
+    Level.FULL: ((10, 3), (1_000, 2), (1_000, 3), (1_000, 5), (1_000, 8), (10_000, 3), (10_000, 8), (50_000, 3)),
 }
+"""Groups and parties."""
+
 _LINES: Final[Mapping[Level, tuple[tuple[int, int], ...]]] = {
     Level.SMOKE: ((1, 1000),),
     Level.QUICK: ((20, 100), (50, 20)),
@@ -83,7 +86,7 @@ class Site:
         report = answer.report
         up = sum(report.traffic[p].get("bytes_received", 0) for p in report.participants if p in report.traffic)
         wire = Wire(up_bytes=up, down_bytes=report.bytes_received)
-        peak = peak_bytes(self.room, dict.fromkeys((*PARTIES, "coordinator")))
+        peak = peak_bytes(self.room, dict.fromkeys((*report.participants, "coordinator")))
         return Observed(wire=wire, phases=dict(report.phases), peak_bytes=peak)
 
 
@@ -105,7 +108,7 @@ def table(rows: int, groups: int, seed: int) -> "pa.Table":
     )
 
 
-def dictionary(rows: int, groups: int) -> "Dictionary":
+def dictionary(rows: int, groups: int, parties: tuple[str, ...] = PARTIES) -> "Dictionary":
     """Declared domains for region and product; countries are discovered."""
     from mpc.keys.dictionary import Column, Dictionary, Table
 
@@ -116,24 +119,25 @@ def dictionary(rows: int, groups: int) -> "Dictionary":
         Column(name="quantity", type="INTEGER", nullable=False, minimum=0, maximum=100),
         Column(name="amount", type="BIGINT", nullable=False, minimum=0, maximum=100_000),
     )
-    return Dictionary(tables=(Table(name="sales", parties=PARTIES, rows_at_most=2 * rows, columns=columns),))
+    return Dictionary(tables=(Table(name="sales", parties=parties, rows_at_most=2 * rows, columns=columns),))
 
 
 @contextlib.contextmanager
-def site(rows: int, groups: int, line: tuple[int, int] | None) -> Iterator[Site]:
-    """A room of three parties with tables, over loopback or over lines of (delay in ms, megabits per second)."""
+def site(rows: int, groups: int, line: tuple[int, int] | None, count: int = 3) -> Iterator[Site]:
+    """A room of some parties with tables, over loopback or over lines of (delay in ms, megabits per second)."""
     import duckdb
     import pyarrow as pa
 
     from mpc.client.local import LocalRoom
 
-    tables = {name: table(rows, groups, seed) for seed, name in enumerate(PARTIES)}
+    names = _MORE_PARTIES[:count]
+    tables = {name: table(rows, groups, seed) for seed, name in enumerate(names)}
     pooled = duckdb.connect()
     pooled.execute(f"SET threads = {cores()}")
     pooled.register("given", pa.concat_tables(list(tables.values())))
     pooled.execute("CREATE TABLE sales AS FROM given")
     parties = {name: {"sales": data} for name, data in tables.items()}
-    declared = dictionary(rows, groups)
+    declared = dictionary(rows, groups, tuple(sorted(names)))
     room = (
         LocalRoom(parties, dictionary=declared)
         if line is None
@@ -154,9 +158,9 @@ def _same(got: list[tuple[Any, ...]], want: list[tuple[Any, ...]]) -> bool:
 
 @contextlib.contextmanager
 def _asked(
-    sql: str, rows: int, groups: int, line: tuple[int, int] | None, values: int, resources: Resources
+    sql: str, rows: int, groups: int, line: tuple[int, int] | None, values: int, parties: int, resources: Resources
 ) -> Iterator[Work]:
-    here = resources.enter(f"{rows}/{groups}/{line}", lambda: site(rows, groups, line))
+    here = resources.enter(f"{rows}/{groups}/{line}", lambda: site(rows, groups, line, parties))
     wanted = here.plain(sql)
 
     def check(answer: "Answer") -> None:
@@ -185,21 +189,23 @@ def query_cases(level: Level) -> Iterator[Case]:
     for rows, groups in _SIZES[level]:
         for name, sql in QUERIES.items():
             yield Case(
-                path=f"queries/rows{rows}/{name}",
-                group=f"queries/rows{rows}",
+                path=f"queries/rows{rows}-groups{groups}/{name}",
+                group=f"queries/rows{rows}-groups{groups}",
                 labels={"query": name, "rows": rows, "groups": groups, "parties": len(PARTIES)},
-                prepare=partial(_asked, sql, rows, groups, None, rows * len(PARTIES)),
+                prepare=partial(_asked, sql, rows, groups, None, rows * len(PARTIES), len(PARTIES)),
             )
 
 
 def loopback_cases(level: Level) -> Iterator[Case]:
-    """One sum by length through processes, gRPC and mutual TLS on loopback: groups times two statistics."""
-    for groups in _LOOPBACK_GROUPS[level]:
+    """One sum by length and parties through processes, gRPC and mutual TLS on loopback: groups times two statistics."""
+    for groups, parties in _LOOPBACK[level]:
         yield Case(
-            path=f"protocols/sum-grpc/n{2 * groups}",
-            group=f"protocols/sum-grpc/n{2 * groups}",
-            labels={"length": 2 * groups, "parties": len(PARTIES)},
-            prepare=partial(_asked, QUERIES["by-product"], max(groups, 1_000), groups, None, 2 * groups * len(PARTIES)),
+            path=f"protocols/sum-grpc/n{2 * groups}/p{parties}",
+            group=f"protocols/sum-grpc/n{2 * groups}/p{parties}",
+            labels={"length": 2 * groups, "parties": parties},
+            prepare=partial(
+                _asked, QUERIES["by-product"], max(groups, 1_000), groups, None, 2 * groups * parties, parties
+            ),
         )
 
 
@@ -214,6 +220,6 @@ def line_cases(level: Level) -> Iterator[Case]:
                 labels={"query": name, "delay_ms": delay, "megabits": rate, "parties": len(PARTIES)},
                 prepare=partial(
                     _asked, QUERIES[name], 1_000, groups, (delay, rate),
-                    (2 * groups if name == "by-product" else 2) * len(PARTIES),
+                    (2 * groups if name == "by-product" else 2) * len(PARTIES), len(PARTIES),
                 ),
             )  # fmt: skip

@@ -44,8 +44,8 @@ _PAILLIER_MOST: Final[Mapping[Level, int]] = {Level.SMOKE: 100, Level.QUICK: 1_0
 _SCALING_SET: Final = "rlwe-4096-t60"
 _SCALING: Final[Mapping[Level, tuple[int, tuple[int, ...]]]] = {
     Level.SMOKE: (100, ()),
-    Level.QUICK: (20_000, (2, 3, 5, 10)),
-    Level.FULL: (100_000, (2, 3, 5, 10, 20)),
+    Level.QUICK: (20_000, (2, 3, 5, 8)),
+    Level.FULL: (100_000, (2, 3, 5, 8, 16)),
 }
 """Length, and numbers of parties."""
 
