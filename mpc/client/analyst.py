@@ -13,6 +13,7 @@ from mpc.client.analysis import Analysis
 from mpc.client.answer import Answer, Report
 from mpc.client.jobs import KeyPool, Note, NoteReader, Outcome, PreparedJob, Watcher, latest
 from mpc.client.profile import Profile
+from mpc.client.scoring_calls import ScoringCalls
 from mpc.client.training import Measured, Step, Trained, evaluation_set, measured, trained
 from mpc.errors import ParameterError, PlanError, ProtocolError
 from mpc.keys.dictionary import Dictionary, Table
@@ -38,7 +39,7 @@ __all__ = ["Analyst"]
 
 
 @dataclass(slots=True, kw_only=True)
-class Analyst:
+class Analyst(ScoringCalls):
     """An analyst connected to a room's coordinator.
 
     Args:

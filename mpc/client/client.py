@@ -6,9 +6,10 @@ import threading
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import msgspec
+from numpy.typing import ArrayLike
 
 from mpc.client.analysis import Analysis
 from mpc.client.analyst import Analyst
@@ -21,6 +22,10 @@ from mpc.keys.dictionary import Table
 from mpc.learn import FittedModel, Holdout, Spec, TrainingExplanation, complete, spec_from_mapping, to_mapping
 from mpc.plan import Explanation
 from mpc.plan.cost import Line
+
+if TYPE_CHECKING:
+    from mpc.client.score_answer import ScoreAnswer
+    from mpc.client.score_plan import OfferedCatalogue, ScoreExplanation
 
 __all__ = ["Client", "connect"]
 
@@ -153,6 +158,50 @@ class Client:
             wanted = spec_from_mapping(to_mapping(wanted) | {"holdout": msgspec.to_builtins(holdout)})
         digest = model if isinstance(model, str) else model.digest()
         return self._run(self._analyst.evaluate(digest, wanted, scheme=scheme, timeout_s=timeout_s))
+
+    def catalogues(self) -> "tuple[OfferedCatalogue, ...]":
+        """Catalogues that parties offer to this analyst."""
+        return self._run(self._analyst.catalogues())
+
+    def score(
+        self,
+        query: ArrayLike,
+        catalogue: str,
+        k: int | None = 10,
+        *,
+        holder: str = "",
+        scheme: str = "rlwe",
+        line: Line | None = None,
+        rescale: bool = False,
+        timeout_s: float = 600.0,
+    ) -> "ScoreAnswer":
+        """Score a catalogue's items for encrypted queries; see `mpc.client.analyst.Analyst.score`."""
+        return self._run(
+            self._analyst.score(
+                query,
+                catalogue,
+                k,
+                holder=holder,
+                scheme=scheme,
+                line=line,
+                rescale=rescale,
+                timeout_s=timeout_s,
+            )
+        )
+
+    def explain_score(
+        self,
+        catalogue: str,
+        *,
+        holder: str = "",
+        queries: int = 1,
+        scheme: str = "rlwe",
+        line: Line | None = None,
+    ) -> "ScoreExplanation":
+        """What a scoring would do and who would learn what; only the question for the offers is sent."""
+        return self._run(
+            self._analyst.explain_score(catalogue, holder=holder, queries=queries, scheme=scheme, line=line)
+        )
 
     def close(self) -> None:
         """Close the connection. A second call does nothing."""

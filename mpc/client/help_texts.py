@@ -127,10 +127,12 @@ _TEXTS: Final = {
     ),
     "E6001": HelpText(
         "The budget that a data owner granted is used up.",
-        "Every answer tells a little; owners bound the total. The charge is made before anything is sent.",
+        "Every answer tells a little; owners bound the total. The charge is made before anything is sent. As many "
+        "private scorings as vectors have dimensions would tell every item, so their number is bounded below that.",
         (
             "ask the owner for more",
             "ask again what was asked before: an identical query on the same data is not charged",
+            "sealroom catalogues shows how many scorings are left",
         ),
     ),
     "E7001": HelpText(

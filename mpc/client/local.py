@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 import tomli_w
 
 from mpc.client.client import Client
+from mpc.client.local_catalogues import CatalogueData, place_catalogue
 from mpc.errors import ConfigurationError, PartyUnavailable
 from mpc.keys.dictionary import Dictionary
 from mpc.keys.files import KeyFolder
@@ -51,6 +52,9 @@ class LocalRoom:
         policies: Party name -> a `policy.toml` as a mapping. Without it everything is usable, with no threshold and no
             noise.
         dictionary: The dictionary; inferred from the data if not given.
+        catalogues: Party name -> catalogue name -> item vectors that may be scored: a matrix (scores are cosines), a
+            trained model with item vectors (inner products), or an entry of `party.toml` as a mapping, in which
+            `vectors` and `items` may be arrays.
         trainers: Party name -> training function -> its entry in `party.toml` (`module`, `path`).
         keep: Keep the room's folder when it closes.
         log_level: Of the nodes, which log to files in the folder.
@@ -66,6 +70,7 @@ class LocalRoom:
         policies: Mapping[str, Mapping[str, Any]] | None = None,
         *,
         dictionary: Dictionary | None = None,
+        catalogues: Mapping[str, Mapping[str, CatalogueData]] | None = None,
         trainers: Mapping[str, Mapping[str, Mapping[str, str]]] | None = None,
         keep: bool = False,
         log_level: str = "info",
@@ -79,6 +84,9 @@ class LocalRoom:
         if strangers := set(self._policies) - set(self._tables):
             raise ConfigurationError(f"there is a policy for {min(strangers)}, which is not a party")
         self._dictionary = dictionary
+        self._catalogues = {p: dict(some) for p, some in (catalogues or {}).items()}
+        if strangers := set(self._catalogues) - set(self._tables):
+            raise ConfigurationError(f"there are catalogues of {min(strangers)}, which is not a party")
         self._trainers = dict(trainers or {})
         self._keep = keep
         self._log_level = log_level
@@ -165,7 +173,11 @@ class LocalRoom:
             if trainers:
                 config["trainers"] = trainers
             tables = tuple(self._tables[party_id(member.name)])
-            policy = self._policies.get(member.name) or open_policy(tables, tuple(trainers))
+            found = self._catalogues.get(member.name, {})
+            if found:
+                config["catalogues"] = {name: place_catalogue(folder, name, data) for name, data in found.items()}
+            opened = open_policy(tables, tuple(trainers), tuple(found))
+            policy = self._policies.get(member.name) or opened
             (folder / "policy.toml").write_text(tomli_w.dumps(dict(policy)), encoding="utf-8")
         (folder / f"{member.role.value}.toml").write_text(tomli_w.dumps(config), encoding="utf-8")
 

@@ -46,6 +46,12 @@ train = false             # are training jobs allowed?
 # [tables.sales.columns]
 # region = { use = ["group", "filter"] }
 # amount = { use = ["aggregate"], functions = ["sum", "avg"] }
+
+# [catalogues.products]     # vectors of party.toml that may be scored for encrypted queries
+# analysts = ["ana"]        # who may; nobody if not given
+# queries_per_analyst = 30  # in all; as many as vectors have dimensions would tell every item
+# labels = true             # may items be named, or only numbered?
+# never = ["secret-item"]   # items that are not offered; also only, only_file, most, and where (of a table)
 """
 
 _SOURCE_HELP: Final = """\

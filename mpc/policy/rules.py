@@ -10,7 +10,7 @@ import msgspec
 
 from mpc.errors import ConfigurationError
 
-__all__ = ["ColumnRule", "ColumnUse", "Policy", "TableRule", "Use", "open_policy"]
+__all__ = ["CatalogueRule", "ColumnRule", "ColumnUse", "Policy", "TableRule", "Use", "open_policy"]
 
 
 class Use(StrEnum):
@@ -52,6 +52,42 @@ class TableRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Every use of every column; for demonstrations and for data without secrets."""
 
 
+class CatalogueRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one catalogue may be scored for. The default allows nobody."""
+
+    analysts: tuple[str, ...] = ()
+    """Names of analysts who may score it; `*` is every analyst of the room."""
+
+    queries_per_analyst: int | None = None
+    """Queries that are ever answered to one analyst; below the dimensions, since as many queries tell every item. Not
+    given: half of what could tell an item, to an honest analyst or to one who breaks the rules."""
+
+    queries_of_all_analysts: int | None = None
+    """The same over all analysts together, against analysts who join forces; not given: no limit."""
+
+    labels: bool = False
+    """Whether the labels of the items are told, sealed to the analyst."""
+
+    where: str = ""
+    """For catalogues of a table: a condition over its physical columns, in the source's dialect."""
+
+    only: tuple[str | int, ...] | None = None
+    """Labels of the items that are offered; not given: all."""
+
+    only_file: str = ""
+    """The same from a text file, one label a line; its path is relative to the policy."""
+
+    never: tuple[str | int, ...] = ()
+    """Labels of items that are not offered, whatever else is said."""
+
+    most: int | None = None
+    """At most so many items, the first ones."""
+
+    def admits(self, analyst: str) -> bool:
+        """Whether an analyst may score the catalogue at all."""
+        return analyst in self.analysts or "*" in self.analysts
+
+
 class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An owner's policy. The default allows nothing."""
 
@@ -78,6 +114,9 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     tables: Mapping[str, TableRule] = {}
 
+    catalogues: Mapping[str, CatalogueRule] = {}
+    """By the name of a catalogue of `party.toml`: who may score it, how often, and which items."""
+
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> Self:
         """Read a policy.
@@ -94,6 +133,10 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         _refuse_twins("tables", policy.tables)
         for name, rule in policy.tables.items():
             _refuse_twins(f"tables.{name}.columns", rule.columns)
+        for name, offered in policy.catalogues.items():
+            limits = (offered.queries_per_analyst, offered.queries_of_all_analysts, offered.most)
+            if any(limit is not None and limit < 1 for limit in limits):
+                raise ConfigurationError(f"the policy is not valid: a limit of catalogues.{name} is at least 1")
         return policy
 
     @classmethod
@@ -120,7 +163,9 @@ def _refuse_twins(where: str, rules: Mapping[str, object]) -> None:
         raise ConfigurationError(f"the policy is not valid: {where} names something twice")
 
 
-def open_policy(tables: tuple[str, ...], trainers: tuple[str, ...] = ()) -> dict[str, Any]:
+def open_policy(
+    tables: tuple[str, ...], trainers: tuple[str, ...] = (), catalogues: tuple[str, ...] = ()
+) -> dict[str, Any]:
     """A policy that allows every use of the named tables, as a mapping; for local rooms and demonstrations."""
     return {
         "analysts": ["*"],
@@ -128,5 +173,6 @@ def open_policy(tables: tuple[str, ...], trainers: tuple[str, ...] = ()) -> dict
         "allow_clear": True,
         "train": True,
         **({"trainers": {name: ["*"] for name in trainers}} if trainers else {}),
+        **({"catalogues": {name: {"analysts": ["*"], "labels": True} for name in catalogues}} if catalogues else {}),
         "tables": {name: {"allow_all": True} for name in tables},
     }

@@ -54,7 +54,7 @@ _OPTIONS: Final = (
     ("grpc.use_local_subchannel_pool", 1),
 )
 
-_STARTING: Final = frozenset({"Describe", "Commit", "Submit", "List", "Survey"})
+_STARTING: Final = frozenset({"Describe", "Commit", "Submit", "List", "Survey", "Catalogues"})
 """Methods that begin something: a second try after a broken connection is at worst refused as a replay."""
 
 _RECONNECT_S: Final = 5.0
@@ -155,6 +155,33 @@ class _Peer:
             raise await self._translate(error) from None
         return _decode(data, method, reply)
 
+    async def _exchange(self, name: str, requests: AsyncIterator[m.Message], reply: type[M]) -> AsyncIterator[M]:
+        method = self._methods[name]
+        failure: list[BaseException] = []
+
+        async def raw() -> AsyncIterator[bytes]:
+            try:
+                async for request in requests:
+                    yield encode(request)
+            except Exception as error:
+                failure.append(error)  # gRPC would tell of a cancelled call alone
+                raise
+
+        call = self._live().stream_stream(self._path(method))(
+            raw(), timeout=method.deadline_s, metadata=self._metadata()
+        )
+        try:
+            async for data in call:
+                yield _decode(data, method, reply)
+        except (grpc.aio.AioRpcError, asyncio.CancelledError) as error:
+            if failure:
+                raise failure[0] from None
+            if isinstance(error, asyncio.CancelledError):
+                raise
+            raise await self._translate(error) from None
+        finally:
+            call.cancel()
+
     async def _translate(self, error: grpc.aio.AioRpcError) -> MpcError:
         """The error a peer told of, or what its silence means."""
         extra = {"party": self.member.name} if self.member.role is Role.PARTY else {}
@@ -224,6 +251,18 @@ class GrpcPartyPeer(_Peer):
         """End a job."""
         return await self._unary("Cancel", request, m.Acknowledgement, timeout_s=3.0)
 
+    async def catalogues(self, request: m.CataloguesRequest) -> m.CatalogueOffers:
+        """What it offers to be scored."""
+        return await self._unary("Catalogues", request, m.CatalogueOffers)
+
+    def labels(self, request: m.LabelsRequest) -> AsyncIterator[m.LabelsFrame]:
+        """Sealed labels of a catalogue's items."""
+        return self._stream("Labels", request, m.LabelsFrame)
+
+    def score(self, frames: AsyncIterator[m.ScoreFrame]) -> AsyncIterator[m.ScoreReplyFrame]:
+        """Give it encrypted queries, and get its reply."""
+        return self._exchange("Score", frames, m.ScoreReplyFrame)
+
 
 class GrpcCoordinatorPeer(_Peer):
     """The coordinator over gRPC; see `mpc.runtime.peers.CoordinatorPeer`."""
@@ -258,6 +297,18 @@ class GrpcCoordinatorPeer(_Peer):
     async def survey(self, request: m.DescribeRequest) -> m.SurveyReply:
         """Ask every party whether it answers."""
         return await self._unary("Survey", request, m.SurveyReply)
+
+    async def catalogues(self, request: m.CataloguesRequest) -> m.CatalogueList:
+        """What every party offers to be scored."""
+        return await self._unary("Catalogues", request, m.CatalogueList)
+
+    def labels(self, request: m.LabelsRequest) -> AsyncIterator[m.LabelsFrame]:
+        """Sealed labels of a catalogue's items."""
+        return self._stream("Labels", request, m.LabelsFrame)
+
+    def score(self, frames: AsyncIterator[m.ScoreFrame]) -> AsyncIterator[m.ScoreReplyFrame]:
+        """Have encrypted queries answered by their holder."""
+        return self._exchange("Score", frames, m.ScoreReplyFrame)
 
 
 async def close_all(peers: list[_Peer]) -> None:

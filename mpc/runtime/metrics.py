@@ -53,6 +53,7 @@ class Metrics:
     | `sealroom_worker_starts_total` | | worker processes started |
     | `sealroom_worker_ends_total` | reason | those that ended: with their `job`, or `died` (a crash or a kill) |
     | `sealroom_certificate_expiry_seconds` | | when this node's certificate ends, in seconds since 1970 |
+    | `sealroom_catalogue_bytes` | catalogue | memory of a party's encoded catalogues now |
     | `sealroom_ready` | | 1 when `/readyz` says yes |
     | `sealroom_build` | version | 1 |
     """

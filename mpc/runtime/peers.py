@@ -43,6 +43,18 @@ class PartyPeer(Protocol):
         """End a job."""
         ...
 
+    async def catalogues(self, request: m.CataloguesRequest) -> m.CatalogueOffers:
+        """What it offers to be scored."""
+        ...
+
+    def labels(self, request: m.LabelsRequest) -> AsyncIterator[m.LabelsFrame]:
+        """Sealed labels of a catalogue's items."""
+        ...
+
+    def score(self, frames: AsyncIterator[m.ScoreFrame]) -> AsyncIterator[m.ScoreReplyFrame]:
+        """Give it encrypted queries, and get its reply."""
+        ...
+
 
 class CoordinatorPeer(Protocol):
     """The coordinator as an analyst sees it: the methods of `mpc.wire.v1.Coordinator`."""
@@ -73,4 +85,16 @@ class CoordinatorPeer(Protocol):
 
     async def survey(self, request: m.DescribeRequest) -> m.SurveyReply:
         """Ask every party whether it answers."""
+        ...
+
+    async def catalogues(self, request: m.CataloguesRequest) -> m.CatalogueList:
+        """What every party offers to be scored."""
+        ...
+
+    def labels(self, request: m.LabelsRequest) -> AsyncIterator[m.LabelsFrame]:
+        """Sealed labels of a catalogue's items."""
+        ...
+
+    def score(self, frames: AsyncIterator[m.ScoreFrame]) -> AsyncIterator[m.ScoreReplyFrame]:
+        """Have encrypted queries answered by their holder."""
         ...

@@ -10,6 +10,7 @@ import secrets
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing
 from typing import Any, Final
 
 import grpc
@@ -95,7 +96,9 @@ class _Gate:
 
     def handler(self, method: Method, handler: Handler) -> Any:
         """A generic gRPC handler for a method; bytes in, bytes out."""
-        if method.request_stream and not method.reply_stream:
+        if method.request_stream and method.reply_stream:
+            return grpc.stream_stream_rpc_method_handler(self._stream_stream(method, handler))
+        if method.request_stream:
             return grpc.stream_unary_rpc_method_handler(self._stream_unary(method, handler))
         if method.reply_stream:
             return grpc.unary_stream_rpc_method_handler(self._unary_stream(method, handler))
@@ -179,6 +182,21 @@ class _Gate:
 
             await self._guard(method, context, body)
             return replies[0]
+
+        return call
+
+    def _stream_stream(self, method: Method, handler: Handler) -> Any:
+        async def call(requests: AsyncIterator[bytes], context: Any) -> None:
+            async def native() -> AsyncIterator[Message]:
+                async for data in requests:
+                    yield _decode(data, method)
+
+            async def body(caller: Caller) -> None:
+                async with aclosing(handler(caller, native())) as replies:
+                    async for reply in replies:
+                        await context.write(encode(reply))
+
+            await self._guard(method, context, body)
 
         return call
 

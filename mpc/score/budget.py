@@ -15,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from mpc.errors import BudgetExhausted, ConfigurationError
+from mpc.errors import BudgetExhausted, ConfigurationError, ReplayError
 from mpc.parties import PartyId
 
 __all__ = ["QueryBudget", "QueryLimit"]
@@ -26,6 +26,9 @@ CREATE TABLE IF NOT EXISTS score_charges (
     client TEXT NOT NULL, item_set TEXT NOT NULL, queries INTEGER NOT NULL CHECK (queries > 0), charged_at REAL NOT NULL
 );
 CREATE INDEX IF NOT EXISTS score_charges_of ON score_charges (item_set, client);
+CREATE TABLE IF NOT EXISTS score_jobs (
+    job TEXT PRIMARY KEY, client TEXT NOT NULL, request BLOB NOT NULL, answered_at REAL NOT NULL
+) WITHOUT ROWID;
 """
 
 
@@ -69,12 +72,32 @@ class QueryBudget:
         self._db.execute("PRAGMA synchronous=FULL")
         self._db.executescript(_SCHEMA)
 
-    def charge(self, client: PartyId, item_set: str, queries: int, *, limit: QueryLimit, dimensions: int) -> None:
+    def charge(
+        self,
+        client: PartyId,
+        item_set: str,
+        queries: int,
+        *,
+        limit: QueryLimit,
+        dimensions: int,
+        job: str = "",
+        request: bytes = b"",
+    ) -> None:
         """Charge queries that are about to be answered; all of them or none.
+
+        Args:
+            client: Who asks.
+            item_set: What is asked.
+            queries: How many.
+            limit: What the owner allows.
+            dimensions: Of the item set.
+            job: Name of the signed request that is answered; it is remembered in the same transaction.
+            request: Digest of that request, for the record.
 
         Raises:
             ConfigurationError: The limit would give items away.
             BudgetExhausted: The client, or all clients together, would exceed the limit; nothing was charged.
+            ReplayError: The job was answered before; nothing was charged.
         """
         limit.check(dimensions)
         if queries < 1:
@@ -82,6 +105,8 @@ class QueryBudget:
         with self._lock:
             self._db.execute("BEGIN IMMEDIATE")
             try:
+                if job:
+                    self._remember(job, client, request)
                 self._admit(client, item_set, queries, limit)
                 self._db.execute(
                     "INSERT INTO score_charges (client, item_set, queries, charged_at) VALUES (?, ?, ?, ?)",
@@ -91,6 +116,25 @@ class QueryBudget:
             except BaseException:
                 self._db.execute("ROLLBACK")
                 raise
+
+    def require(self, client: PartyId, item_set: str, queries: int, *, limit: QueryLimit, job: str = "") -> None:
+        """Refuse early, before a message is taken, what `charge` would refuse now. It charges nothing.
+
+        Raises:
+            BudgetExhausted: As `charge`.
+            ReplayError: As `charge`.
+        """
+        with self._lock:
+            if self._db.execute("SELECT 1 FROM score_jobs WHERE job = ?", (job,)).fetchone():
+                raise ReplayError("", job=job)
+            self._admit(client, item_set, queries, limit)
+
+    def remaining(self, client: PartyId, item_set: str, *, limit: QueryLimit) -> int:
+        """Queries that a client may still ask."""
+        with self._lock:
+            mine, everyone = self._used(item_set, client)
+        left = limit.per_client - mine
+        return max(0, left if limit.all_clients is None else min(left, limit.all_clients - everyone))
 
     def used(self, client: PartyId, item_set: str) -> int:
         """Queries of a client that were answered."""
@@ -106,6 +150,12 @@ class QueryBudget:
         """Close the database."""
         with self._lock:
             self._db.close()
+
+    def _remember(self, job: str, client: str, request: bytes) -> None:
+        try:
+            self._db.execute("INSERT INTO score_jobs VALUES (?, ?, ?, ?)", (job, client, request, self._clock()))
+        except sqlite3.IntegrityError:
+            raise ReplayError("", job=job) from None
 
     def _admit(self, client: str, item_set: str, queries: int, limit: QueryLimit) -> None:
         mine, everyone = self._used(item_set, client)

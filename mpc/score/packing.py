@@ -5,6 +5,7 @@ work for every b. The model is linear in public counts; its unit costs are measu
 (`mpc.score.calibration`) or the defaults below.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,7 +14,15 @@ from mpc.schemes.rlwe.noise import lattice_of
 from mpc.score.holder import holder_memory
 from mpc.score.spec import Measure, ScorePlan, ScoreSpec, finest_spec
 
-__all__ = ["DEFAULT_COSTS", "PackingCost", "ScoringRequest", "UnitCosts", "choose_packing", "packing_costs"]
+__all__ = [
+    "DEFAULT_COSTS",
+    "PackingCost",
+    "ScoringRequest",
+    "UnitCosts",
+    "choose_packing",
+    "offered_costs",
+    "packing_costs",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,9 +111,25 @@ def packing_costs(request: ScoringRequest, costs: UnitCosts = DEFAULT_COSTS) -> 
             plan = request.finest(1 << bits).compile()
         except ParameterError:
             continue
-        found.append(_cost(plan, request, costs))
+        found.append(_cost(plan, request.bandwidth_bits_s, request.queries, costs))
     if not found:
         raise ParameterError("no packing has room for these scores")
+    return sorted(found, key=lambda cost: (cost.seconds, cost.upload_bytes))
+
+
+def offered_costs(
+    specs: Iterable[ScoreSpec], *, bandwidth_bits_s: float, queries: int = 1, costs: UnitCosts = DEFAULT_COSTS
+) -> list[PackingCost]:
+    """The cost of every packing that a holder offers, cheapest first.
+
+    Raises:
+        ParameterError: There is no offer, or the request makes no sense.
+    """
+    if not bandwidth_bits_s > 0 or queries < 1:
+        raise ParameterError("a cost needs a positive bandwidth and at least one query")
+    found = [_cost(spec.compile(), bandwidth_bits_s, queries, costs) for spec in specs]
+    if not found:
+        raise ParameterError("no packing is offered")
     return sorted(found, key=lambda cost: (cost.seconds, cost.upload_bytes))
 
 
@@ -117,8 +142,8 @@ def choose_packing(request: ScoringRequest, costs: UnitCosts = DEFAULT_COSTS) ->
     return packing_costs(request, costs)[0]
 
 
-def _cost(plan: ScorePlan, request: ScoringRequest, costs: UnitCosts) -> PackingCost:
-    degree, queries = lattice_of(plan.parameters).degree, request.queries
+def _cost(plan: ScorePlan, bandwidth_bits_s: float, queries: int, costs: UnitCosts) -> PackingCost:
+    degree = lattice_of(plan.parameters).degree
     upload, reply = plan.shape.query_bytes(queries), plan.shape.reply_bytes(queries)
     holder = plan.terms * (plan.matrix_rows * costs.multiply + costs.read) + plan.matrix_rows * costs.cover
     querier = plan.terms * costs.encrypt + plan.matrix_rows * costs.open
@@ -128,7 +153,7 @@ def _cost(plan: ScorePlan, request: ScoringRequest, costs: UnitCosts) -> Packing
         reply_bytes=reply,
         holder_s=queries * degree * holder * 1e-9,
         querier_s=queries * degree * querier * 1e-9,
-        transfer_s=8 * (upload + reply) / request.bandwidth_bits_s,
+        transfer_s=8 * (upload + reply) / bandwidth_bits_s,
         memory_bytes=holder_memory(plan),
         typical_error=plan.typical_error,
     )

@@ -22,9 +22,9 @@ _NUMBER: Final = re.compile(r"[0-9]{1,12}\Z")
 
 FIELD_NAMES: Final = frozenset(
     {
-        "bits", "capacity", "code", "column", "columns", "contribution", "incident", "instead", "job", "limit", "line",
-        "member", "method", "offset", "party", "reason", "round", "rule", "seconds", "segment", "signer", "state",
-        "statistic", "step", "table", "set",
+        "bits", "capacity", "catalogue", "code", "column", "columns", "contribution", "incident", "instead", "job",
+        "limit", "line", "member", "method", "offset", "party", "reason", "round", "rule", "seconds", "segment",
+        "signer", "state", "statistic", "step", "table", "set",
     }
 )  # fmt: skip
 """The only field names that cross the wire."""

@@ -9,6 +9,7 @@ __all__ = [
     "MAX_NOTE_BYTES",
     "MAX_PUBLIC_KEY_BYTES",
     "MAX_REQUEST_BYTES",
+    "MAX_SCORE_BYTES",
     "MAX_SEALED_BYTES",
     "METADATA_BYTES",
 ]
@@ -29,6 +30,9 @@ MAX_CIPHERTEXTS: Final = 1 << 20
 
 MAX_SEALED_BYTES: Final = 1 << 31
 """Most bytes that one party seals to the analyst in one job."""
+
+MAX_SCORE_BYTES: Final = 1 << 30
+"""Longest message of a scoring, in either direction; the coordinator passes it on without keeping it."""
 
 MAX_NOTE_BYTES: Final = 1 << 16
 

@@ -7,6 +7,10 @@ from mpc.keys.statements import Signed
 __all__ = [
     "Acknowledgement",
     "BeginRequest",
+    "CatalogueEntry",
+    "CatalogueList",
+    "CatalogueOffers",
+    "CataloguesRequest",
     "CollectRequest",
     "CommitReply",
     "CommitRequest",
@@ -21,6 +25,8 @@ __all__ = [
     "JobList",
     "JobReference",
     "JobSummary",
+    "LabelsFrame",
+    "LabelsRequest",
     "ListRequest",
     "Message",
     "OfferKeyReply",
@@ -28,6 +34,8 @@ __all__ = [
     "Phase",
     "ResultFrame",
     "RoundOffer",
+    "ScoreFrame",
+    "ScoreReplyFrame",
     "SealedFrame",
     "SubmitRequest",
     "SurveyEntry",
@@ -266,3 +274,56 @@ class SurveyReply(Message, frozen=True, kw_only=True):
     """Every party's answer."""
 
     entries: tuple[SurveyEntry, ...] = ()
+
+
+class CataloguesRequest(Message, frozen=True, kw_only=True):
+    """An analyst's signed question."""
+
+    question: Signed | None = None
+
+
+class CatalogueOffers(Message, frozen=True, kw_only=True):
+    """A party's signed offers."""
+
+    offers: tuple[Signed, ...] = ()
+
+
+class CatalogueEntry(Message, frozen=True, kw_only=True):
+    """One party's offers, or why there are none."""
+
+    party: str = ""
+    offers: tuple[Signed, ...] = ()
+    error: ErrorNotice | None = None
+
+
+class CatalogueList(Message, frozen=True, kw_only=True):
+    """Every party's offers."""
+
+    entries: tuple[CatalogueEntry, ...] = ()
+
+
+class LabelsRequest(Message, frozen=True, kw_only=True):
+    """An analyst's signed question for labels."""
+
+    question: Signed | None = None
+
+
+class LabelsFrame(Message, frozen=True, kw_only=True):
+    """A stretch of sealed labels."""
+
+    sealed: bytes = b""
+
+
+class ScoreFrame(Message, frozen=True, kw_only=True):
+    """The signed request, then stretches of the query message."""
+
+    request: Signed | None = None
+    data: bytes = b""
+
+
+class ScoreReplyFrame(Message, frozen=True, kw_only=True):
+    """A stretch of the reply message, or the receipt."""
+
+    data: bytes = b""
+    receipt: Signed | None = None
+    seconds: float = 0.0

@@ -91,6 +91,34 @@ _PARTY: Final = (
         deadline_s=_LONG,
     ),
     Method(name="Cancel", request=m.JobReference, reply=m.Acknowledgement, callers=_COORDINATOR, deadline_s=10),
+    Method(
+        name="Catalogues",
+        request=m.CataloguesRequest,
+        reply=m.CatalogueOffers,
+        callers=_COORDINATOR,
+        reply_limit_bytes=MAX_REQUEST_BYTES // 4,
+        deadline_s=120,
+    ),
+    Method(
+        name="Labels",
+        request=m.LabelsRequest,
+        reply=m.LabelsFrame,
+        callers=_COORDINATOR,
+        reply_stream=True,
+        reply_limit_bytes=MAX_FRAME_BYTES,
+        deadline_s=600,
+    ),
+    Method(
+        name="Score",
+        request=m.ScoreFrame,
+        reply=m.ScoreReplyFrame,
+        callers=_COORDINATOR,
+        request_stream=True,
+        reply_stream=True,
+        request_limit_bytes=MAX_FRAME_BYTES,
+        reply_limit_bytes=MAX_FRAME_BYTES,
+        deadline_s=_LONG,
+    ),
 )
 
 _HUB: Final = (
@@ -134,6 +162,34 @@ _HUB: Final = (
         reply=m.SurveyReply,
         callers=_ANALYST | frozenset({Role.PARTY}),  # a party learns how it is reached itself, and of nobody else
         reply_limit_bytes=MAX_REQUEST_BYTES,
+    ),
+    Method(
+        name="Catalogues",
+        request=m.CataloguesRequest,
+        reply=m.CatalogueList,
+        callers=_ANALYST,
+        reply_limit_bytes=MAX_REQUEST_BYTES,
+        deadline_s=120,
+    ),
+    Method(
+        name="Labels",
+        request=m.LabelsRequest,
+        reply=m.LabelsFrame,
+        callers=_ANALYST,
+        reply_stream=True,
+        reply_limit_bytes=MAX_FRAME_BYTES,
+        deadline_s=600,
+    ),
+    Method(
+        name="Score",
+        request=m.ScoreFrame,
+        reply=m.ScoreReplyFrame,
+        callers=_ANALYST,
+        request_stream=True,
+        reply_stream=True,
+        request_limit_bytes=MAX_FRAME_BYTES,
+        reply_limit_bytes=MAX_FRAME_BYTES,
+        deadline_s=_LONG,
     ),
 )
 

@@ -21,6 +21,7 @@ from mpc.runtime.tls import CurrentLeaf, Gatekeeper, server_credentials
 from mpc.runtime.warming import warm_kernels
 from servers.coordinator.config import CoordinatorConfig, load_config
 from servers.coordinator.hub import Hub
+from servers.coordinator.scoring import Scorings
 from servers.coordinator.service import handlers
 from servers.coordinator.store import JobStore
 
@@ -40,10 +41,12 @@ async def run(path: Path, config: CoordinatorConfig) -> None:
     traces.set_up(config.name)
     peers = {PartyId(x.name): GrpcPartyPeer(x, leaf) for x in manifest.with_role(Role.PARTY)}
     state = base / config.state
+    store = JobStore(state / "jobs.sqlite", clock.now)
+    scorings = Scorings(manifest=manifest, peers=peers, store=store, clock=clock, metrics=metrics)
     hub = Hub(
         manifest=manifest,
         peers=peers,
-        store=JobStore(state / "jobs.sqlite", clock.now),
+        store=store,
         spool=state / "spool",
         clock=clock,
         jobs_at_once=config.jobs_at_once,
@@ -54,7 +57,10 @@ async def run(path: Path, config: CoordinatorConfig) -> None:
     releasing = asyncio.create_task(hub.release_parties())
     warming = asyncio.create_task(asyncio.to_thread(warm_kernels, config.warm))
     server = build_server()
-    add_service(server, "mpc.wire.v1.Coordinator", handlers(hub, manifest), Gatekeeper(manifest), metrics)
+    add_service(server, "mpc.wire.v1.Coordinator", handlers(hub, manifest, scorings), Gatekeeper(manifest), metrics)
+
+    async def drain() -> None:
+        await asyncio.gather(hub.drain(), scorings.drain())
 
     async def stop() -> None:
         releasing.cancel()
@@ -65,7 +71,7 @@ async def run(path: Path, config: CoordinatorConfig) -> None:
     daemon = Daemon(
         operations=config.operations,
         services=("mpc.wire.v1.Coordinator",),
-        drain=hub.drain,
+        drain=drain,
         stop=stop,
         metrics=metrics,
     )

@@ -11,11 +11,12 @@ from mpc.runtime.tls import Caller
 from mpc.sum.transcript import WIRE_VERSION
 from mpc.wire import messages as m
 from servers.coordinator.hub import Hub
+from servers.coordinator.scoring import Scorings
 
 __all__ = ["handlers"]
 
 
-def handlers(hub: Hub, manifest: Manifest) -> dict[str, Handler]:
+def handlers(hub: Hub, manifest: Manifest, scorings: Scorings) -> dict[str, Handler]:
     """The methods of `mpc.wire.v1.Coordinator`."""
 
     async def describe(caller: Caller, _message: m.DescribeRequest) -> m.Description:
@@ -39,6 +40,8 @@ def handlers(hub: Hub, manifest: Manifest) -> dict[str, Handler]:
         return hub.fetch(caller.member.name, message)
 
     async def cancel(caller: Caller, message: m.JobReference) -> m.Acknowledgement:
+        if scorings.cancel(caller.member.name, message.job):
+            return m.Acknowledgement(job=message.job)
         return await hub.cancel(caller.member.name, message)
 
     async def jobs(caller: Caller, message: m.ListRequest) -> m.JobList:
@@ -46,6 +49,15 @@ def handlers(hub: Hub, manifest: Manifest) -> dict[str, Handler]:
 
     async def survey(caller: Caller, message: m.DescribeRequest) -> m.SurveyReply:
         return await hub.survey(message, only=caller.member.name if caller.member.role is Role.PARTY else None)
+
+    async def catalogues(caller: Caller, message: m.CataloguesRequest) -> m.CatalogueList:
+        return await scorings.catalogues(caller.member.name, message)
+
+    def labels(caller: Caller, message: m.LabelsRequest) -> AsyncIterator[m.LabelsFrame]:
+        return scorings.labels(caller.member.name, message)
+
+    def score(caller: Caller, frames: AsyncIterator[m.ScoreFrame]) -> AsyncIterator[m.ScoreReplyFrame]:
+        return scorings.score(caller.member.name, frames)
 
     return {
         "Describe": describe,
@@ -55,4 +67,7 @@ def handlers(hub: Hub, manifest: Manifest) -> dict[str, Handler]:
         "Cancel": cancel,
         "List": jobs,
         "Survey": survey,
+        "Catalogues": catalogues,
+        "Labels": labels,
+        "Score": score,
     }

@@ -24,6 +24,7 @@ from servers.party.config import PartyConfig, load_config
 from servers.party.node import PartyNode
 from servers.party.pool import WorkerPool
 from servers.party.sandbox import DEFAULT_MEMORY_BYTES, address_space
+from servers.party.scoring_start import ScoringStart, make_scoring
 from servers.party.service import handlers
 from servers.party.sources.spec import resolved, split_url
 from servers.party.store import PartyStore
@@ -64,10 +65,11 @@ async def run(path: Path, config: PartyConfig) -> None:
         metrics=metrics,
         node=config.name,
     )
+    policy = Policy.load(base / config.policy)
     node = PartyNode(
         config=config,
         manifest=manifest,
-        policy=Policy.load(base / config.policy),
+        policy=policy,
         identity=keys.identity(),
         store=PartyStore(state / "party.sqlite"),
         pool=pool,
@@ -75,18 +77,32 @@ async def run(path: Path, config: PartyConfig) -> None:
         clock=SystemClock(),
         metrics=metrics,
     )
+    scoring = make_scoring(
+        config=config, manifest=manifest, identity=keys.identity(), state=state, clock=SystemClock(), metrics=metrics
+    )
+    starting = ScoringStart(scoring, config, policy, base)
     server = build_server()
-    add_service(server, "mpc.wire.v1.Party", handlers(node, manifest), Gatekeeper(manifest), metrics)
+    add_service(server, "mpc.wire.v1.Party", handlers(node, manifest, scoring), Gatekeeper(manifest), metrics)
+
+    async def drain() -> None:
+        await asyncio.gather(node.drain(), scoring.drain())
+
+    async def stop() -> None:
+        await starting.close()
+        await scoring.close()
+        await node.close()
+
     daemon = Daemon(
         operations=config.operations,
         services=("mpc.wire.v1.Party",),
-        drain=node.drain,
-        stop=node.close,
+        drain=drain,
+        stop=stop,
         metrics=metrics,
     )
     daemon.readiness.checks["worker"] = lambda: pool.able
     traces.set_up(config.name)
     try:
+        starting.begin()
         await pool.ready()
         await daemon.serve(server, config.listen, server_credentials(manifest, leaf))
     finally:

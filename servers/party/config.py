@@ -8,6 +8,7 @@ import msgspec
 
 from mpc.errors import ConfigurationError
 from mpc.runtime.operations import OperationsConfig
+from servers.party.catalogue_spec import CatalogueSpec, ScoringLimits
 from servers.party.sources.spec import Limits, SourceSpec
 from servers.party.trainers import TrainerSpec
 
@@ -28,6 +29,10 @@ class PartyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     state: str = "state"
     sources: dict[str, SourceSpec] = {}
+    catalogues: dict[str, CatalogueSpec] = {}
+    """Vectors that may be scored, by name, where the policy names them too."""
+
+    scoring: ScoringLimits = ScoringLimits()
     limits: Limits = Limits()
     operations: OperationsConfig = OperationsConfig()
     jobs_at_once: int = 2
@@ -67,4 +72,7 @@ def load_config(path: Path) -> PartyConfig:
         trainer.check(name)
     config.limits.check()
     config.operations.check()
+    config.scoring.check()
+    for name, catalogue in config.catalogues.items():
+        catalogue.check(name)
     return msgspec.structs.replace(config, listen=listen)

@@ -23,6 +23,9 @@ class Operation(StrEnum):
     COMPLETE = "complete"
     CLOSE = "close"
     WARM = "warm"
+    TABLE = "table"
+    KEEP = "keep"
+    SCORE = "score"
 
 
 class Command(msgspec.Struct, frozen=True, array_like=True):

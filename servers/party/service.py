@@ -11,11 +11,12 @@ from mpc.runtime.tls import Caller
 from mpc.sum.transcript import WIRE_VERSION
 from mpc.wire import messages as m
 from servers.party.node import PartyNode
+from servers.party.scoring import Scoring
 
 __all__ = ["handlers"]
 
 
-def handlers(node: PartyNode, manifest: Manifest) -> dict[str, Handler]:
+def handlers(node: PartyNode, manifest: Manifest, scoring: Scoring) -> dict[str, Handler]:
     """The methods of `mpc.wire.v1.Party`."""
 
     async def describe(caller: Caller, _message: m.DescribeRequest) -> m.Description:
@@ -35,6 +36,12 @@ def handlers(node: PartyNode, manifest: Manifest) -> dict[str, Handler]:
     def collect(_caller: Caller, message: m.CollectRequest) -> AsyncIterator[m.SealedFrame]:
         return node.collect(message)
 
+    def labels(_caller: Caller, message: m.LabelsRequest) -> AsyncIterator[m.LabelsFrame]:
+        return scoring.labels(message)
+
+    def score(_caller: Caller, frames: AsyncIterator[m.ScoreFrame]) -> AsyncIterator[m.ScoreReplyFrame]:
+        return scoring.score(frames)
+
     def plain(method: Any) -> Handler:
         async def call(_caller: Caller, message: Any) -> Any:
             return await method(message)
@@ -50,4 +57,7 @@ def handlers(node: PartyNode, manifest: Manifest) -> dict[str, Handler]:
         "Deliver": plain(node.deliver),
         "Collect": collect,
         "Cancel": plain(node.cancel),
+        "Catalogues": plain(scoring.catalogues),
+        "Labels": labels,
+        "Score": score,
     }

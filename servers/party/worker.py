@@ -8,7 +8,7 @@ import logging
 import os
 import secrets
 from collections.abc import Sequence
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
 
@@ -17,6 +17,9 @@ from mpc.runtime.logs import configure_logging
 from mpc.runtime.warming import warm_kernels
 from servers.party.frames import Command, Operation, Reply, ReplyKind, read_frame, write_frame
 from servers.party.session import RoundKeys, Session, Task
+
+if TYPE_CHECKING:
+    from servers.party.scoring_work import RealCatalogues
 
 __all__ = ["Failure", "main", "serve"]
 
@@ -41,6 +44,7 @@ class Worker:
     def __init__(self, out: BinaryIO) -> None:
         self._out = out
         self._session: Session | None = None
+        self._catalogues: RealCatalogues | None = None
 
     def _current(self) -> Session:
         if self._session is None:
@@ -70,7 +74,23 @@ class Worker:
                 self._close()
             case Operation.WARM:
                 warm(msgspec.msgpack.decode(command.payload, type=list[str]))
+            case _:
+                return self._score(command)
         return None
+
+    def _score(self, command: Command) -> Any:
+        """Work for scorings, whose libraries other jobs do not load."""
+        from servers.party import scoring_work as work
+
+        if command.operation is Operation.TABLE:
+            for batch in work.confined_table(msgspec.msgpack.decode(command.payload, type=work.CatalogueTask)):
+                write_frame(self._out, Reply(ReplyKind.PART, _raw(batch)))
+            return None
+        if self._catalogues is None:
+            self._catalogues = work.RealCatalogues()
+        if command.operation is Operation.KEEP:
+            return self._catalogues.keep(msgspec.msgpack.decode(command.payload, type=work.RealTask))
+        return self._catalogues.answer(*msgspec.msgpack.decode(command.payload, type=tuple[bytes, bytes]))
 
     def _contribute(self, keys: RoundKeys) -> bytes:
         for item in self._current().contribute(keys):

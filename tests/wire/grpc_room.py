@@ -143,6 +143,8 @@ async def call(open_channel, service, name, *, data=None, timeout_s=10.0, metada
         async def requests():
             yield data
 
+        if method.reply_stream:
+            return [reply async for reply in open_channel.stream_stream(path)(requests(), **kwargs)]
         return [await open_channel.stream_unary(path)(requests(), **kwargs)]
     if method.reply_stream:
         return [reply async for reply in open_channel.unary_stream(path)(data, **kwargs)]

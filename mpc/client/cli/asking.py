@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mpc.plan import Explanation
     from mpc.plan.cost import Line
 
-__all__ = ["explain", "open_profile", "query", "session", "tables"]
+__all__ = ["explain", "open_profile", "query", "session", "stated_line", "tables"]
 
 SqlArgument = Annotated[str | None, typer.Argument(help="The SQL; without it, a prompt or standard input.")]
 FileOption = Annotated[Path | None, typer.Option("--file", "-f", help="Read the SQL from a file; - is standard input.")]
@@ -99,7 +99,7 @@ def query(
     except ValueError as error:
         raise typer.BadParameter(f"{error}: --format is table, json or csv; --timeout is 90s, 10m or 1h") from None
     text = _text(sql, file)
-    line = _line(bandwidth, latency)
+    line = stated_line(bandwidth, latency)
     asking = _Asking(terminal, scheme, line, seconds, wanted, output, report=report)
     with session(room) as (analyst, runner):
         if text is None:
@@ -271,14 +271,14 @@ def explain(
     profile = open_profile(room)
     terminal: Terminal = context.obj
     terminal.sql = text.strip().rstrip(";")
-    found = _explanation(profile, terminal.sql, scheme, _line(bandwidth, latency))
+    found = _explanation(profile, terminal.sql, scheme, stated_line(bandwidth, latency))
     if terminal.json or format_ == "json":
         print_json({**envelope("ok", 0), "plan": msgspec.to_builtins(found)})
     else:
         print(found.text())  # noqa: T201 - the result
 
 
-def _line(bandwidth: str | None, latency: str | None) -> "Line | None":
+def stated_line(bandwidth: str | None, latency: str | None) -> "Line | None":
     """The stated line."""
     from mpc.client.cli.formats import line_of
 

@@ -8,7 +8,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from mpc.client.cli import asking, diagnosing, jobs, learning, nodes, room, showing
+from mpc.client.cli import asking, diagnosing, jobs, learning, nodes, room, scoring, showing
 from mpc.client.cli.failures import UsageProblem, report, report_unexpected, report_usage
 from mpc.client.cli.terminal import Terminal
 from mpc.errors import JobCancelled, MpcError
@@ -22,7 +22,7 @@ class _Shelf(TyperGroup):
     """Lists commands in the order of a new user's first day."""
 
     order = (
-        *("demo", "query", "explain", "tables", "jobs", "train", "model"),
+        *("demo", "query", "explain", "tables", "score", "catalogues", "jobs", "train", "model"),
         *("room", "party", "coordinator", "analyst", "doctor", "bench"),
     )
 
@@ -49,6 +49,8 @@ def build() -> typer.Typer:
     app.command("query", rich_help_panel=ASK)(asking.query)
     app.command("explain", rich_help_panel=ASK)(asking.explain)
     app.command("tables", rich_help_panel=ASK)(asking.tables)
+    app.command("score", rich_help_panel=ASK)(scoring.score)
+    app.command("catalogues", rich_help_panel=ASK)(scoring.catalogues)
     app.command("train", rich_help_panel=LEARN)(learning.train)
     app.add_typer(learning.model, name="model", rich_help_panel=LEARN)
     app.add_typer(jobs.app, name="jobs", rich_help_panel=ASK)

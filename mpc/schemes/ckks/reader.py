@@ -65,6 +65,10 @@ class Reader:
         return self
 
     def __exit__(self, _kind: type[BaseException] | None, _e: BaseException | None, _t: TracebackType | None) -> None:
+        self.destroy()
+
+    def destroy(self) -> None:
+        """Overwrite the key; a second call does nothing."""
         self._key.destroy()
 
     def encrypt_constants(self, values: Sequence[float], scale_bits: int) -> list[bytes]:

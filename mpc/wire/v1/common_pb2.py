@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18mpc/wire/v1/common.proto\x12\x0bmpc.wire.v1\"<\n\x06Signed\x12\x0f\n\x07payload\x18\x01 \x01(\x0c\x12\x0e\n\x06signer\x18\x02 \x01(\t\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"D\n\x0b\x45rrorNotice\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\'\n\x06\x66ields\x18\x02 \x03(\x0b\x32\x17.mpc.wire.v1.ErrorField\")\n\nErrorField\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"\'\n\x0f\x44\x65scribeRequest\x12\x14\n\x0cwire_version\x18\x01 \x01(\r\"\x89\x01\n\x0b\x44\x65scription\x12\x14\n\x0cwire_version\x18\x01 \x01(\r\x12\x10\n\x08software\x18\x02 \x01(\t\x12\x0c\n\x04room\x18\x03 \x01(\t\x12\x0e\n\x06member\x18\x04 \x01(\t\x12\x0c\n\x04role\x18\x05 \x01(\t\x12\x14\n\x0ckey_exchange\x18\x06 \x01(\t\x12\x10\n\x08\x63lock_us\x18\x07 \x01(\x04\"\x1b\n\x0cJobReference\x12\x0b\n\x03job\x18\x01 \x01(\t\"\x1e\n\x0f\x41\x63knowledgement\x12\x0b\n\x03job\x18\x01 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18mpc/wire/v1/common.proto\x12\x0bmpc.wire.v1\"<\n\x06Signed\x12\x0f\n\x07payload\x18\x01 \x01(\x0c\x12\x0e\n\x06signer\x18\x02 \x01(\t\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"D\n\x0b\x45rrorNotice\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\'\n\x06\x66ields\x18\x02 \x03(\x0b\x32\x17.mpc.wire.v1.ErrorField\")\n\nErrorField\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"\'\n\x0f\x44\x65scribeRequest\x12\x14\n\x0cwire_version\x18\x01 \x01(\r\"\x89\x01\n\x0b\x44\x65scription\x12\x14\n\x0cwire_version\x18\x01 \x01(\r\x12\x10\n\x08software\x18\x02 \x01(\t\x12\x0c\n\x04room\x18\x03 \x01(\t\x12\x0e\n\x06member\x18\x04 \x01(\t\x12\x0c\n\x04role\x18\x05 \x01(\t\x12\x14\n\x0ckey_exchange\x18\x06 \x01(\t\x12\x10\n\x08\x63lock_us\x18\x07 \x01(\x04\"\x1b\n\x0cJobReference\x12\x0b\n\x03job\x18\x01 \x01(\t\"\x1e\n\x0f\x41\x63knowledgement\x12\x0b\n\x03job\x18\x01 \x01(\t\":\n\x11\x43\x61taloguesRequest\x12%\n\x08question\x18\x01 \x01(\x0b\x32\x13.mpc.wire.v1.Signed\"6\n\rLabelsRequest\x12%\n\x08question\x18\x01 \x01(\x0b\x32\x13.mpc.wire.v1.Signed\"\x1d\n\x0bLabelsFrame\x12\x0e\n\x06sealed\x18\x01 \x01(\x0c\"@\n\nScoreFrame\x12$\n\x07request\x18\x01 \x01(\x0b\x32\x13.mpc.wire.v1.Signed\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"V\n\x0fScoreReplyFrame\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12$\n\x07receipt\x18\x02 \x01(\x0b\x32\x13.mpc.wire.v1.Signed\x12\x0f\n\x07seconds\x18\x03 \x01(\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,4 +45,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_JOBREFERENCE']._serialized_end=424
   _globals['_ACKNOWLEDGEMENT']._serialized_start=426
   _globals['_ACKNOWLEDGEMENT']._serialized_end=456
+  _globals['_CATALOGUESREQUEST']._serialized_start=458
+  _globals['_CATALOGUESREQUEST']._serialized_end=516
+  _globals['_LABELSREQUEST']._serialized_start=518
+  _globals['_LABELSREQUEST']._serialized_end=572
+  _globals['_LABELSFRAME']._serialized_start=574
+  _globals['_LABELSFRAME']._serialized_end=603
+  _globals['_SCOREFRAME']._serialized_start=605
+  _globals['_SCOREFRAME']._serialized_end=669
+  _globals['_SCOREREPLYFRAME']._serialized_start=671
+  _globals['_SCOREREPLYFRAME']._serialized_end=757
 # @@protoc_insertion_point(module_scope)

@@ -67,3 +67,39 @@ class Acknowledgement(_message.Message):
     JOB_FIELD_NUMBER: _ClassVar[int]
     job: str
     def __init__(self, job: _Optional[str] = ...) -> None: ...
+
+class CataloguesRequest(_message.Message):
+    __slots__ = ("question",)
+    QUESTION_FIELD_NUMBER: _ClassVar[int]
+    question: Signed
+    def __init__(self, question: _Optional[_Union[Signed, _Mapping]] = ...) -> None: ...
+
+class LabelsRequest(_message.Message):
+    __slots__ = ("question",)
+    QUESTION_FIELD_NUMBER: _ClassVar[int]
+    question: Signed
+    def __init__(self, question: _Optional[_Union[Signed, _Mapping]] = ...) -> None: ...
+
+class LabelsFrame(_message.Message):
+    __slots__ = ("sealed",)
+    SEALED_FIELD_NUMBER: _ClassVar[int]
+    sealed: bytes
+    def __init__(self, sealed: _Optional[bytes] = ...) -> None: ...
+
+class ScoreFrame(_message.Message):
+    __slots__ = ("request", "data")
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    request: Signed
+    data: bytes
+    def __init__(self, request: _Optional[_Union[Signed, _Mapping]] = ..., data: _Optional[bytes] = ...) -> None: ...
+
+class ScoreReplyFrame(_message.Message):
+    __slots__ = ("data", "receipt", "seconds")
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    RECEIPT_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    data: bytes
+    receipt: Signed
+    seconds: float
+    def __init__(self, data: _Optional[bytes] = ..., receipt: _Optional[_Union[Signed, _Mapping]] = ..., seconds: _Optional[float] = ...) -> None: ...

@@ -134,3 +134,19 @@ class SurveyEntry(_message.Message):
     description: _common_pb2.Description
     error: _common_pb2.ErrorNotice
     def __init__(self, party: _Optional[str] = ..., description: _Optional[_Union[_common_pb2.Description, _Mapping]] = ..., error: _Optional[_Union[_common_pb2.ErrorNotice, _Mapping]] = ...) -> None: ...
+
+class CatalogueList(_message.Message):
+    __slots__ = ("entries",)
+    ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    entries: _containers.RepeatedCompositeFieldContainer[CatalogueEntry]
+    def __init__(self, entries: _Optional[_Iterable[_Union[CatalogueEntry, _Mapping]]] = ...) -> None: ...
+
+class CatalogueEntry(_message.Message):
+    __slots__ = ("party", "offers", "error")
+    PARTY_FIELD_NUMBER: _ClassVar[int]
+    OFFERS_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    party: str
+    offers: _containers.RepeatedCompositeFieldContainer[_common_pb2.Signed]
+    error: _common_pb2.ErrorNotice
+    def __init__(self, party: _Optional[str] = ..., offers: _Optional[_Iterable[_Union[_common_pb2.Signed, _Mapping]]] = ..., error: _Optional[_Union[_common_pb2.ErrorNotice, _Mapping]] = ...) -> None: ...

@@ -110,3 +110,9 @@ class SealedFrame(_message.Message):
     party: str
     data: bytes
     def __init__(self, party: _Optional[str] = ..., data: _Optional[bytes] = ...) -> None: ...
+
+class CatalogueOffers(_message.Message):
+    __slots__ = ("offers",)
+    OFFERS_FIELD_NUMBER: _ClassVar[int]
+    offers: _containers.RepeatedCompositeFieldContainer[_common_pb2.Signed]
+    def __init__(self, offers: _Optional[_Iterable[_Union[_common_pb2.Signed, _Mapping]]] = ...) -> None: ...
