@@ -85,11 +85,16 @@ class _Peer:
         """The channel, with the current certificate."""
         material = self._current()
         if material.certificate != self._material.certificate:
-            old, self._material = self._channel, material
-            self._channel = self._open()
-            retired = asyncio.ensure_future(old.close(_RETIRED_S))
-            self._retired.add(retired)
-            retired.add_done_callback(self._retired.discard)
+            self._material = material
+            self._replace()
+        return self._channel
+
+    def _replace(self) -> Any:
+        """Open a new channel; calls on the old one run to their end."""
+        old, self._channel = self._channel, self._open()
+        retired = asyncio.ensure_future(old.close(_RETIRED_S))
+        self._retired.add(retired)
+        retired.add_done_callback(self._retired.discard)
         return self._channel
 
     async def close(self) -> None:
@@ -116,11 +121,15 @@ class _Peer:
             failure = await self._translate(error)
             if name not in _STARTING or failure.fields.get("reason") != CONNECTION_WORKS:
                 raise failure from None
-            data = await self._again(call, request, min(limit, _RECONNECT_S))
+            data = await self._again(self._path(method), request, min(limit, _RECONNECT_S))
         return _decode(data, method, reply)
 
-    async def _again(self, call: Any, request: m.Message, timeout_s: float) -> bytes:
-        """Try once more where the peer came back and the channel has not noticed yet."""
+    async def _again(self, path: str, request: m.Message, timeout_s: float) -> bytes:
+        """Try once more where the peer came back and the channel has not noticed yet.
+
+        On a new channel: after a name did not resolve for long, the old one asks for it again only every two minutes.
+        """
+        call = self._replace().unary_unary(path)
         try:
             data: bytes = await call(encode(request), timeout=timeout_s, wait_for_ready=True, metadata=self._metadata())
         except grpc.aio.AioRpcError as error:
