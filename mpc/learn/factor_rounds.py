@@ -53,6 +53,9 @@ class _Room:
     penalty: Matrix
     """Diagonal of the items' regularisation."""
 
+    context: bytes
+    """Bound into every sum: hashing the whole catalogue once is enough."""
+
     @classmethod
     def of(cls, spec: Als | ImplicitAls, label: str, admission: Admission, local: Interactions) -> Self:
         """Put the admitted rows and the schedule together."""
@@ -67,6 +70,7 @@ class _Room:
             by_user=by_user,
             by_item=by_user.transposed(),
             penalty=problem.penalty(admission.users, admission.population),
+            context=admission.context(),
         )
 
     def encoding(self, statistic: str) -> Encoding:
@@ -219,7 +223,7 @@ def _open(room: _Room, reals: Mapping[str, Matrix], label: str) -> Program[dict[
     encodings = {name: room.encoding(name) for name in reals}
     arrays = {name: encodings[name].encode(values, statistic=name) for name, values in reals.items()}
     bounds = {name: encoding.bound for name, encoding in encodings.items()}
-    totals = yield Sum.of(label, arrays, bounds, context=room.admission.context())
+    totals = yield Sum.of(label, arrays, bounds, context=room.context)
     assert totals is not None
     return {name: encoding.decode(totals[name]) for name, encoding in encodings.items()}
 

@@ -48,6 +48,9 @@ def _extend(chain: bytes, header: SumHeader, totals: Totals) -> bytes:
         values = totals[segment.name]
         # By the declared bound, not by the type that a transport happened to choose; at most 64 parties add up.
         narrow = segment.bound < _NARROW
-        data = values.astype("<i8").tobytes() if narrow else ",".join(str(int(v)) for v in values.tolist()).encode()
+        if narrow:
+            data: memoryview | bytes = np.ascontiguousarray(values, dtype="<i8").data
+        else:
+            data = ",".join(str(int(v)) for v in values.tolist()).encode()
         state.update(hashlib.sha256(data).digest())
     return state.digest()
