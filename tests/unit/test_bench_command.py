@@ -146,7 +146,9 @@ def test_calibration_writes_the_planner_s_file(tmp_path, capfd, monkeypatch):
     from mpc.client.bench import calibrating
     from mpc.plan.constants import CostConstants, read_constants
 
-    made = CostConstants(machine="m", commit="c", measured_at="t", mask_ns=1.0, packing_ns=2.0, job_s=0.1, schemes={})
+    made = CostConstants(
+        machine="m", commit="c", measured_at="t", mask_ns=1.0, packing_ns=2.0, job_s=0.1, sum_s=0.01, schemes={}
+    )
     monkeypatch.setattr(calibrating, "calibrate", lambda _progress, *, drift: made)
     monkeypatch.setenv("SEALROOM_COSTS", str(tmp_path / "costs.toml"))
 
