@@ -101,10 +101,12 @@ def _span(values: Sequence[float], *, log: bool, zero: bool = False) -> tuple[fl
 
 
 def _text(x: float, y: float, text: str, *, anchor: str = "start", colour: str = _INK, size: float = 12.0,
-          weight: int = 400) -> str:  # fmt: skip
+          weight: int = 400, halo: bool = False) -> str:  # fmt: skip
+    """A line of text; with a halo it stays readable across lines of the plot."""
+    around = ' stroke="#ffffff" stroke-width="5" stroke-linejoin="round" paint-order="stroke"' if halo else ""
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{colour}" font-size="{size:g}" '
-        f'font-weight="{weight}">{escape(text)}</text>'
+        f'font-weight="{weight}"{around}>{escape(text)}</text>'
     )
 
 
@@ -173,7 +175,7 @@ class LineChart:
             body.append(
                 f'<circle cx="{x:.1f}" cy="{y:.1f}" r="6" fill="none" stroke="{mark.colour}" stroke-width="2"/>'
             )
-            body.append(_text(x + 10, y - 8, mark.text, size=12, colour=mark.colour, weight=600))
+            body.append(_text(x + 10, y - 8, mark.text, size=12, colour=mark.colour, weight=600, halo=True))
         body += self._labels(x_axis, y_axis)
         return _frame(self.height, self.title, self.subtitle, self.source, body)
 
@@ -213,7 +215,7 @@ class LineChart:
         for series in (s for s in self.series if s.labelled and s.points):
             x, y = x_axis.at(series.points[-1][0]), y_axis.at(series.points[-1][1])
             if series.line and x < x_axis.end - _EARLY_END:
-                out.append(_text(x + 9, y + 4, series.name, colour=series.colour, size=12, weight=600))
+                out.append(_text(x + 9, y + 4, series.name, colour=series.colour, size=12, weight=600, halo=True))
             else:
                 named.append(series)
         wanted = [y_axis.at(s.points[-1][1]) for s in named]
@@ -221,7 +223,10 @@ class LineChart:
         for series, want, place in zip(named, wanted, places, strict=True):
             x = x_axis.at(series.points[-1][0])
             at = max(x + 10, x_axis.end + 8) if series.line else x_axis.end + 8
-            if abs(want - place) > 2 or at - x > 14:
+            if not series.line and series.dots:  # points have no end: a dot of their colour stands before the name
+                out.append(f'<circle cx="{at + 4:.1f}" cy="{place:.1f}" r="3.6" fill="{series.colour}"/>')
+                at += 14
+            elif abs(want - place) > 2 or at - x > 14:
                 out.append(
                     f'<line x1="{x + 5:.1f}" y1="{want:.1f}" x2="{at - 3:.1f}" y2="{place:.1f}" '
                     f'stroke="{series.colour}" stroke-width="0.7" opacity="0.6"/>'

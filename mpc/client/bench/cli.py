@@ -62,6 +62,13 @@ def bench(
         tuple[Path, Path] | None,
         typer.Option("--compare", metavar="A B", help="Compare two JSON results; runs nothing."),
     ] = None,
+    markdown: Annotated[
+        Path | None,
+        typer.Option("--markdown", metavar="FILE", help="Print the page of costs from a JSON result; runs nothing."),
+    ] = None,
+    into: Annotated[
+        Path | None, typer.Option("--into", metavar="FILE", help="With --markdown: replace the page in a document.")
+    ] = None,
     calibrate: Annotated[  # noqa: FBT002
         bool, typer.Option("--calibrate", help="Measure this machine's cost constants and keep them for the planner.")
     ] = False,
@@ -89,6 +96,8 @@ def bench(
     chosen = tuple(path.strip("/") for path in only or ())
     if compare is not None:
         return _compare(terminal, *compare, json)
+    if markdown is not None:
+        return _markdown(terminal, markdown, into)
     if calibrate:
         return _calibrate(terminal, max_drift, json)
     if show:
@@ -171,19 +180,38 @@ def _list(terminal: Terminal, level: Any, only: tuple[str, ...], json: str | Non
 
 def _compare(terminal: Terminal, before: Path, after: Path, json: str | None) -> int:
     from mpc.client.bench.comparison import compare, comparison_table
-    from mpc.client.bench.records import load
 
-    runs = []
-    for path in (before, after):
-        try:
-            runs.append(load(path.read_bytes(), name=path.name))
-        except OSError as error:
-            raise ConfigurationError(str(error), file=path.name, reason="it cannot be read") from None
-    found = list(compare(*runs))
+    found = list(compare(_loaded(before), _loaded(after)))
     rows = [{"path": c.path, "time": c.time, "change": c.change.value} for c in found]
     _write_json({**envelope("ok", 0), "cases": rows}, json)
     if json != _STDOUT:
         terminal.out.print(comparison_table(found))
+    return 0
+
+
+def _loaded(path: Path) -> "Results":
+    from mpc.client.bench.records import load
+
+    return load(_read(path), name=path.name)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(str(error), file=path.name, reason="it cannot be read") from None
+
+
+def _markdown(terminal: Terminal, results: Path, into: Path | None) -> int:
+    from mpc.client.bench.markdown import inserted, page
+
+    made = page(_loaded(results), name=results.name)
+    if into is None:
+        terminal.out.print(made, markup=False, highlight=False, soft_wrap=True)
+        return 0
+    text = inserted(_read(into).decode("utf-8"), made)
+    into.write_text(text, encoding="utf-8")
+    terminal.note(f"page of {results.name} in {into}")
     return 0
 
 

@@ -20,7 +20,7 @@ _LEAD: Final = (
 )
 
 _STYLE: Final = """
-:root{--ink:#1f2933;--soft:#616e7c;--line:#e4e7eb;--paper:#f5f7fa;--accent:#d9480f}
+:root{color-scheme:light;--ink:#1f2933;--soft:#616e7c;--line:#e4e7eb;--paper:#f5f7fa;--accent:#d9480f}
 *{box-sizing:border-box}
 body{margin:0;background:var(--paper);color:var(--ink);font:15px/1.5 Inter,'Helvetica Neue',Helvetica,Arial,sans-serif}
 main{max-width:1640px;margin:0 auto;padding:36px 32px 80px}
