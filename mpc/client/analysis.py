@@ -38,3 +38,9 @@ class Analysis:
 
     def __str__(self) -> str:
         return self.text()
+
+    def _repr_html_(self) -> str:
+        """Rows, prediction and measurement, for notebooks."""
+        from mpc.client.notebook import analysis_html
+
+        return analysis_html(self)

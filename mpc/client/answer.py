@@ -65,6 +65,12 @@ class Report:
         lines += [f"{who} learned: {what}" for who, what in self.disclosure]
         return "\n".join(lines)
 
+    def _repr_html_(self) -> str:
+        """One line of cost, and folded who learned what, for notebooks."""
+        from mpc.client.notebook import report_html
+
+        return report_html(self)
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -124,17 +130,15 @@ class Answer:
 
     def _repr_html_(self) -> str:
         """The rows as a table, and one line of cost, for notebooks."""
+        from mpc.client.notebook import report_html
+
         head = "".join(f"<th>{html.escape(name)}</th>" for name in self.columns)
         body = "".join(
             "<tr>" + "".join(f"<td>{html.escape(cell(v))}</td>" for v in row) + "</tr>" for row in self.values[:_SHOWN]
         )
         more = f"<p>{len(self.values) - _SHOWN:,} more rows</p>" if len(self.values) > _SHOWN else ""
-        report = self.report
-        cost = f"{report.seconds:.2f} s, {report.scheme} ({report.security}), {len(report.participants)} parties"
-        return (
-            f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{more}<p><small>{html.escape(cost)}"
-            "</small></p>"
-        )
+        cost = report_html(self.report)
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{more}{cost}"
 
 
 def cell(value: object) -> str:

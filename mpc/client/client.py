@@ -15,6 +15,7 @@ from mpc.client.analysis import Analysis
 from mpc.client.analyst import Analyst
 from mpc.client.answer import Answer
 from mpc.client.jobs import Watcher
+from mpc.client.notebook import register
 from mpc.client.profile import Profile, find_profile
 from mpc.client.training import Measured, Step, TrainingRun, training_set
 from mpc.errors import InternalError
@@ -41,6 +42,7 @@ class Client:
         self._thread.start()
         self._closed = False
         self._analyst: Analyst = self._run(_connect(profile))
+        register()
 
     @classmethod
     def open(cls, folder: Path) -> Self:

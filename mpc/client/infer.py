@@ -110,7 +110,9 @@ def infer_dictionary(parties: Mapping[str, Mapping[str, LocalTable]]) -> Diction
             holders.setdefault(table, {})[party] = where
     with duckdb.connect(":memory:", config=_CONFIGURATION) as connection:
         connection.execute("SET TimeZone = 'UTC'")
-        connection.execute("SET enable_progress_bar = false")
+        # It would print on long statements. A notebook without widgets has none, and refuses the setting.
+        if connection.execute("SELECT current_setting('enable_progress_bar')").fetchall() != [(False,)]:
+            connection.execute("SET enable_progress_bar = false")
         tables = tuple(_infer_table(connection, name, holders[name]) for name in sorted(holders))
     dictionary = Dictionary(tables=tables)
     dictionary.check()

@@ -154,3 +154,9 @@ class TrainingRun:
     def cancel(self) -> None:
         """End the job at every party. Checkpoints stay, so that it can be resumed."""
         self._future.cancel()
+
+    def _repr_html_(self) -> str:
+        """Progress, metrics, and at the end quality and cost, for notebooks."""
+        from mpc.client.notebook import run_html
+
+        return run_html(self)

@@ -181,3 +181,14 @@ async def test_calls_are_counted_by_method_and_code(line):
     count = line.metrics.registry.get_sample_value
     assert count("sealroom_calls_total", {"method": "Cancel", "code": "ok"}) == 1
     assert count("sealroom_calls_total", {"method": "Cancel", "code": "E8201"}) == 1
+
+
+async def test_a_channel_that_lost_its_peers_name_is_replaced(line):
+    """A container that was away has no name meanwhile; the channel would ask for it again only minutes later."""
+    lost = line.peer._channel
+    line.peer._channel = grpc.aio.secure_channel("away.invalid:1", channel_credentials(line.north, line.leaf()))
+    found = await line.peer.describe(m.DescribeRequest())
+
+    assert found.member == "north"
+    await line.peer._channel.close()
+    line.peer._channel = lost
