@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpc.errors import InternalError, ProtocolError, SourceError
+from mpc.keys.dictionary import Dictionary
 from mpc.plan import Encoding, LocalQuery, LocalStatement, QueryPlan, QueryResult, compile_query, query_program
 from mpc.plan.local import LocalColumns
 from mpc.primitives import Checkpoint, Program, Progress, Sum, Totals
@@ -22,7 +23,7 @@ from servers.party.sources.digests import DigestCache
 from servers.party.sources.opening import needs_network, open_source, readable_paths
 from servers.party.sources.spec import SourceSpec, quoted
 
-__all__ = ["build", "preload"]
+__all__ = ["build", "preload", "typed_source"]
 
 _DIGESTS = DigestCache()
 """File digests that this worker has computed; a repeated query does not hash again."""
@@ -72,7 +73,7 @@ def _open(task: Task, table: str, *, confined: bool) -> Source:
         temporary = [Path(task.limits.temp_directory)] if task.limits.temp_directory else []
         code = [Path(trainer.path) for trainer in task.trainers.values() if trainer.path]
         _confine(task.sources, [Path(task.checkpoints).parent, Path(task.models), *temporary], code)
-    source = open_source(_typed(found, task), task.limits, cache=_DIGESTS)
+    source = open_source(typed_source(found, task.dictionary), task.limits, cache=_DIGESTS)
     source.snapshot()
     return source
 
@@ -87,11 +88,11 @@ def _confine(sources: Mapping[str, SourceSpec], writable: list[Path], code: list
     confine(readable=readable, writable=writable, network=any(needs_network(s) for s in sources.values()))
 
 
-def _typed(spec: SourceSpec, task: Task) -> SourceSpec:
+def typed_source(spec: SourceSpec, dictionary: Dictionary) -> SourceSpec:
     """The specification with the dictionary's types, for sources whose columns have none of their own."""
     tables = {}
     for name, table in spec.tables.items():
-        declared = task.dictionary.table(name)
+        declared = dictionary.table(name)
         types = dict(table.types)
         if declared is not None:
             types = {c.name: c.type for c in declared.columns} | types

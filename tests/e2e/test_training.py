@@ -135,3 +135,15 @@ def test_a_kept_model_is_measured_again(room):
         client.evaluate(run.model, told | {"regularization": 21.0})
     with pytest.raises(PlanError, match="holds no model"):
         client.evaluate("0" * 64, told)
+
+
+def test_a_party_measures_what_it_reaches_alone(room, tmp_path):
+    spec = tmp_path / "shop.json"
+    spec.write_text(json.dumps(EASE | {"holdout": {"buckets": 4}}))
+
+    together = room.client().train(EASE | {"holdout": {"buckets": 4}}).quality
+    found = shell(room, tmp_path, "party", "alone", str(spec), "--folder", str(room.folder / "north"))
+
+    assert found["party"] == "north"
+    assert 0 < found["quality"]["users"] < together["users"]
+    assert 0.0 < found["quality"]["ndcg"]["100"] <= 1.0

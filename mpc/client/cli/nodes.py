@@ -182,6 +182,29 @@ def party_serve(
     _serve(context.obj, folder, Role.PARTY, log_level)
 
 
+@party.command("alone")
+def party_alone(
+    context: typer.Context,
+    spec: Annotated[Path, typer.Argument(help="A training spec, TOML or JSON, as `sealroom train` takes it.")],
+    *,
+    folder: FolderOption = ".",
+    _json: JsonFlag = False,
+    _quiet: QuietFlag = False,
+) -> None:
+    """What this party reaches alone: the same training on its own rows and hold-out. Nothing is sent."""
+    import json
+    import subprocess
+
+    command = [sys.executable, "-m", "servers.party.alone", "--config", str(Path(folder) / "party.toml")]
+    done = subprocess.run([*command, "--spec", str(spec)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        print(done.stderr.strip(), file=sys.stderr)  # noqa: T201 - the process has said what is wrong
+        raise typer.Exit(done.returncode)
+    found = json.loads(done.stdout)
+    lines = [found["model"], *(f"{name}: {value}" for name, value in (found["quality"] or {}).items())]
+    context.obj.result(found, map(escape, lines))
+
+
 @coordinator.command("serve")
 def coordinator_serve(
     context: typer.Context, *, folder: FolderOption = ".", log_level: LogOption = "info", _quiet: QuietFlag = False
