@@ -8,7 +8,7 @@ from typing import Any
 from mpc.errors import IntegrityError, PlanError
 from mpc.plan.evaluate import GroupValues, evaluate, sort_key
 from mpc.plan.finishers import finish_aggregate, nearest
-from mpc.plan.ir import AggregateRef, Kind, Type, walk
+from mpc.plan.ir import AggregateRef, KeyRef, Kind, Scalar, Type, walk
 from mpc.plan.keys import KeyTuple, shown
 from mpc.plan.query import Output, QueryPlan
 from mpc.plan.statistics import Finisher
@@ -69,27 +69,50 @@ def finish_query(
     ones = {i: [values[p] for p in kept] for i, values in ones.items()}
     many = {i: [values[p] for p in kept] for i, values in many.items()}
     columns = [finish_aggregate(a, plan.statistics, ones, many, len(kept)) for a in plan.aggregates]
-    rows: list[tuple[GroupValues, KeyTuple]] = []
-    for place, position in enumerate(kept):
-        key = groups[position]
-        shown_keys = [shown(raw, k.type) for raw, k in zip(key, plan.keys, strict=True)]
-        rows.append((GroupValues(shown_keys, [c[place] for c in columns]), key))
+    raw = [[groups[p][i] for p in kept] for i in range(len(plan.keys))]
+    known = _Groups([[shown(v, k.type) for v in column] for column, k in zip(raw, plan.keys, strict=True)], columns)
+    places: Sequence[int] = range(len(kept))
     if plan.having is not None:
-        rows = [r for r in rows if evaluate(plan.having, r[0]) is True]
+        places = [p for p, holds in zip(places, known.values(plan.having, places), strict=True) if holds is True]
     # Ties of ORDER BY are broken by the group key, so that equal totals give equal answers.
-    rows.sort(key=lambda r: [sort_key(v, descending=False, nulls_first=False) for v in r[1]])
+    for column in reversed(raw):
+        places = _ordered(places, [column[p] for p in places])
     for item in reversed(plan.order):
-        rows.sort(
-            key=lambda r, i=item: sort_key(  # type: ignore[misc]
-                evaluate(i.value, r[0]), descending=i.descending, nulls_first=i.nulls_first
-            )
-        )
-    outputs = [tuple(_shown(evaluate(o.value, r[0]), o.type) for o in plan.outputs) for r in rows]
+        wanted = known.values(item.value, places)
+        places = _ordered(places, wanted, descending=item.descending, nulls_first=item.nulls_first)
+    outputs = list(zip(*(_shown(known.values(o.value, places), o.type) for o in plan.outputs), strict=True))
     if plan.distinct:
         outputs = list(dict.fromkeys(outputs))
     stop = None if plan.limit is None else plan.offset + plan.limit
     described = zip(plan.column_names(), plan.outputs, strict=True)
     return ResultTable(tuple(_column(plan, n, o) for n, o in described), tuple(outputs[plan.offset : stop]))
+
+
+@dataclass(frozen=True, slots=True)
+class _Groups:
+    """What is known of all groups, column by column: answers may have tens of thousands of rows."""
+
+    keys: Sequence[Sequence[Any]]
+    aggregates: Sequence[Sequence[Any]]
+
+    def values(self, node: Scalar, places: Sequence[int]) -> list[Any]:
+        """An expression's values in some groups."""
+        if isinstance(node, (AggregateRef, KeyRef)):
+            column = (self.keys if isinstance(node, KeyRef) else self.aggregates)[node.index]
+            return [column[p] for p in places]
+        return [evaluate(node, GroupValues([k[p] for k in self.keys], [a[p] for a in self.aggregates])) for p in places]
+
+
+def _ordered(
+    places: Sequence[int], values: Sequence[Any], *, descending: bool = False, nulls_first: bool = False
+) -> list[int]:
+    """Places in the order of their values; equal ones stay as they are."""
+    keys: Sequence[Any]
+    if all(type(v) is int for v in values):  # the order of their sort keys, at a tenth of the cost
+        keys = [-v for v in values] if descending else values
+    else:
+        keys = [sort_key(v, descending=descending, nulls_first=nulls_first) for v in values]
+    return [places[i] for i in sorted(range(len(places)), key=keys.__getitem__)]
 
 
 def _check_guards(plan: QueryPlan, totals: Mapping[str, IntegerArray]) -> None:
@@ -134,11 +157,11 @@ def _totals_of(
     return ones, many
 
 
-def _shown(value: Any, kind: Type) -> Any:
-    """A value in its column's type: a DOUBLE is a float even where it is whole."""
-    if kind.kind is Kind.DOUBLE and value is not None and not isinstance(value, float):
-        return nearest(Fraction(value))
-    return value
+def _shown(values: list[Any], kind: Type) -> list[Any]:
+    """Values in their column's type: a DOUBLE is a float even where it is whole."""
+    if kind.kind is not Kind.DOUBLE:
+        return values
+    return [v if v is None or isinstance(v, float) else nearest(Fraction(v)) for v in values]
 
 
 def _column(plan: QueryPlan, name: str, output: Output) -> ResultColumn:

@@ -41,10 +41,11 @@ def column_of(table: Table, column: DictionaryColumn) -> Column:
     parsed = column.parsed
     low: int | None = None
     high: int | None = None
-    checked, scale = False, 0
+    checked, scale, domain = False, 0, None
     if parsed.kind in {ColumnKind.INTEGER, ColumnKind.DECIMAL, ColumnKind.DOUBLE}:
         scale = parsed.scale if parsed.kind is ColumnKind.DECIMAL else column.scale
-        low, high, checked = _interval(column, scale)
+        domain = _domain(column, scale)
+        low, high, checked = _interval(column, scale, domain)
     elif parsed.kind in {ColumnKind.DATE, ColumnKind.TIMESTAMP} and column.earliest and column.latest:
         low, high = parse_date(column.earliest), parse_date(column.latest)
         if parsed.kind is ColumnKind.TIMESTAMP:
@@ -57,6 +58,7 @@ def column_of(table: Table, column: DictionaryColumn) -> Column:
         nullable=column.nullable,
         max_bytes=column.max_bytes if parsed.kind is ColumnKind.VARCHAR else None,
     )
+    domain = _domain(column, scale) if domain is None else domain
     local = column.name.lower() in {k.lower() for k in table.local_keys}
     return Column(
         name=column.name,
@@ -66,11 +68,13 @@ def column_of(table: Table, column: DictionaryColumn) -> Column:
         local=local,
         discoverable=column.discoverable,
         capacity=column.capacity,
-        domain=_domain(column, scale),
+        domain=domain,
     )
 
 
-def _interval(column: DictionaryColumn, scale: int) -> tuple[int, int, bool]:
+def _interval(
+    column: DictionaryColumn, scale: int, domain: tuple[int | str | bool, ...] | None
+) -> tuple[int, int, bool]:
     parsed, unit = column.parsed, 10**scale
     if parsed.kind is ColumnKind.DOUBLE:
         natural, default = None, ((-(1 << 40)) * unit, (1 << 40) * unit)
@@ -83,7 +87,6 @@ def _interval(column: DictionaryColumn, scale: int) -> tuple[int, int, bool]:
     low, high = default
     if column.minimum is not None and column.maximum is not None:
         low, high = column.minimum * unit, column.maximum * unit
-    domain = _domain(column, scale)
     if domain:
         numbers = [int(v) for v in domain]
         low, high = max(low, min(numbers)), min(high, max(numbers))
@@ -95,16 +98,13 @@ def _interval(column: DictionaryColumn, scale: int) -> tuple[int, int, bool]:
 def _domain(column: DictionaryColumn, scale: int) -> tuple[int | str | bool, ...] | None:
     if column.domain is None:
         return None
-    kind = column.parsed.kind
-    values: list[int | str | bool] = []
-    for value in column.domain:
-        if kind is ColumnKind.DATE and isinstance(value, str):
-            values.append(parse_date(value))
-        elif kind in {ColumnKind.INTEGER, ColumnKind.DECIMAL} and not isinstance(value, str):
-            values.append(int(value) * 10**scale)
-        else:
-            values.append(value)
-    return tuple(values)
+    # Domains are long and read at every compilation: what does not depend on the value stays outside the loop.
+    kind, unit = column.parsed.kind, 10**scale
+    if kind is ColumnKind.DATE:
+        return tuple(parse_date(v) if isinstance(v, str) else v for v in column.domain)
+    if kind is ColumnKind.INTEGER or kind is ColumnKind.DECIMAL:
+        return tuple(v if isinstance(v, str) else int(v) * unit for v in column.domain)
+    return tuple(column.domain)
 
 
 def table_relation(dictionary: Dictionary, node: exp.Table, alias: str) -> Relation:
