@@ -103,12 +103,18 @@ class Scorings:
             raise PartyUnavailable("", party=party[:64], reason="it is not a party of the room")
         return found
 
+    @staticmethod
+    async def _must_answer(peer: PartyPeer) -> None:
+        """Find out at once whether a party is there, on a connection that may be of before its restart."""
+        await peer.describe(m.DescribeRequest(wire_version=WIRE_VERSION))
+
     async def catalogues(self, analyst: str, message: m.CataloguesRequest) -> m.CatalogueList:
         """Every party's offers to this analyst."""
         question = self._question(analyst, message.question)
 
         async def ask(party: PartyId, peer: PartyPeer) -> m.CatalogueEntry:
             try:
+                await self._must_answer(peer)
                 return m.CatalogueEntry(party=party, offers=(await peer.catalogues(message)).offers)
             except MpcError as error:
                 return m.CatalogueEntry(party=party, error=to_notice(error))
@@ -118,8 +124,9 @@ class Scorings:
 
     async def labels(self, analyst: str, message: m.LabelsRequest) -> AsyncIterator[m.LabelsFrame]:
         """Sealed labels, passed on."""
-        question = self._question(analyst, message.question)
-        async for frame in self._peer(question.holder).labels(message):
+        peer = self._peer(self._question(analyst, message.question).holder)
+        await self._must_answer(peer)
+        async for frame in peer.labels(message):
             yield frame
 
     async def score(self, analyst: str, frames: AsyncIterator[m.ScoreFrame]) -> AsyncIterator[m.ScoreReplyFrame]:
@@ -203,7 +210,7 @@ class Scorings:
         frames: AsyncIterator[m.ScoreFrame],
     ) -> AsyncGenerator[m.ScoreReplyFrame, None]:
         peer = self._peer(holder)
-        await peer.describe(m.DescribeRequest(wire_version=WIRE_VERSION))  # is it there, before anything is sent?
+        await self._must_answer(peer)
         left, started = request.reply_bytes, False
         upload = self._upload(running, request, first, frames)
         try:

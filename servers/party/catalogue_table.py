@@ -44,7 +44,7 @@ class CatalogueBatch(msgspec.Struct, frozen=True, array_like=True):
     dtype: str
     dimensions: int
     vectors: bytes
-    labels: list[str] | list[int] | None
+    labels: list[str | int] | None
 
 
 def find_table(sources: dict[str, SourceSpec], table: str, name: str) -> tuple[SourceSpec, str]:

@@ -33,7 +33,7 @@ def write_data(folder):
 
 
 def test_the_python_examples_run(tmp_path, monkeypatch):
-    asking, training = blocks()
+    asking, training, scoring = blocks()
     write_data(tmp_path)
     monkeypatch.chdir(tmp_path)
     for name in ("north", "south"):
@@ -44,10 +44,14 @@ def test_the_python_examples_run(tmp_path, monkeypatch):
 
     with contextlib.redirect_stdout(io.StringIO()) as out:
         exec(compile(asking + textwrap.indent(training, "    "), "README.md", "exec"), found)
+    scored = {}
+    with contextlib.redirect_stdout(out):
+        exec(compile(scoring, "README.md", "exec"), scored)
 
     assert {r["region"] for r in found["answer"].rows} == {"a", "b", "c"}
     assert found["run"].model.weights.shape[0] > 5
     assert "who learns what" in out.getvalue()
+    assert scored["answer"].rows[0]["item"] == 7
 
 
 def test_the_commands_of_the_readme_exist():

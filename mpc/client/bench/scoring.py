@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from mpc.client.bench.cases import Case, Level, Observed, Resources, Twin, Work, expect
 from mpc.client.bench.micro import threads_limited
 from mpc.client.bench.records import Wire
+from mpc.schemes.rlwe.products import Protection
 from mpc.score.holder import MatrixHolder
 from mpc.score.ideal import ideal_scores
 from mpc.score.querier import Querier, Scores
@@ -40,15 +41,19 @@ def unit_vectors(rows: int, dimensions: int, seed: int) -> NDArray[np.float64]:
 
 
 @contextlib.contextmanager
-def prepared(dimensions: int, rows: int, _resources: Resources) -> Iterator[Work]:
+def prepared(
+    dimensions: int, rows: int, _resources: Resources, *, insecure_no_flooding: bool = False
+) -> Iterator[Work]:
     """One query of some dimensions against some items."""
+    omitted = frozenset({Protection.FLOODING} if insecure_no_flooding else ())
     items, asked = unit_vectors(rows, dimensions, 0), unit_vectors(1, dimensions, 1)
     plan = finest_spec(catalogue="benchmark", rows=rows, dimensions=dimensions).compile()
     wanted = ideal_scores(plan, asked, items)
     single_items, single_asked = items.astype(np.float32), asked[0].astype(np.float32)
+    flooding = "INSECURE: no flooding" if insecure_no_flooding else f"{plan.product.flooding_bits} bits of flooding"
     clock = time.process_time
     with threads_limited(1):
-        holder = MatrixHolder(plan, lambda start, stop: items[start:stop])
+        holder = MatrixHolder(plan, lambda start, stop: items[start:stop], insecure_omit=omitted)
         querier = Querier(plan)
 
         def run(_: object) -> tuple[Scores, Observed]:
@@ -75,7 +80,7 @@ def prepared(dimensions: int, rows: int, _resources: Resources) -> Iterator[Work
             twins={"numpy": Twin(lambda _: single_items @ single_asked)},
             values=rows,
             parameters=plan.parameters,
-            notes=f"{plan.product.flooding_bits} bits of flooding; error below {plan.worst_error:.1e}",
+            notes=f"{flooding}; error below {plan.worst_error:.1e}",
         )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from mpc.client.bench import arithmetic, micro, planning, queries, scoring, sums, training
+from mpc.client.bench import arithmetic, micro, planning, queries, room_scoring, scoring, sums, training
 from mpc.client.bench.cases import Case, Level
 from mpc.client.bench.peers import rounds
 from mpc.errors import ConfigurationError
@@ -18,6 +18,8 @@ SECTIONS: Final[dict[str, Callable[[Level], Iterator[Case]]]] = {
     "protocols/sum-grpc": queries.loopback_cases,
     "protocols/sum-wan": queries.line_cases,
     "protocols/score": scoring.score_cases,
+    "protocols/score-insecure": room_scoring.insecure_cases,
+    "protocols/score-room": room_scoring.room_cases,
     "queries": queries.query_cases,
     "learn": training.training_cases,
     "planner": planning.planner_cases,
