@@ -63,18 +63,18 @@ class CostModel:
     schemes: Mapping[SchemeId, SchemeCost] = field(
         default_factory=lambda: MappingProxyType(
             {
-                SchemeId.CLEAR: SchemeCost(encrypt_ns=4, add_ns=5, decrypt_ns=9, key_s=0.0),
-                SchemeId.PAILLIER: SchemeCost(encrypt_ns=54_000, add_ns=390, decrypt_ns=427_000, key_s=0.6),
-                SchemeId.BFV: SchemeCost(encrypt_ns=540, add_ns=42, decrypt_ns=160, key_s=0.03),
-                SchemeId.RLWE: SchemeCost(encrypt_ns=16, add_ns=5, decrypt_ns=7.2, key_s=0.002),
+                SchemeId.CLEAR: SchemeCost(encrypt_ns=0, add_ns=9.8, decrypt_ns=0.8, key_s=0.001),
+                SchemeId.PAILLIER: SchemeCost(encrypt_ns=55_000, add_ns=280, decrypt_ns=225_000, key_s=0.15),
+                SchemeId.BFV: SchemeCost(encrypt_ns=340, add_ns=37, decrypt_ns=157, key_s=0.004),
+                SchemeId.RLWE: SchemeCost(encrypt_ns=17, add_ns=13, decrypt_ns=4.1, key_s=0.0013),
             }
         )
     )
-    mask_ns: float = 27.0
+    mask_ns: float = 1.9
     """One pair's mask, per slot."""
 
-    packing_ns: float = 12.0
-    """Limbs in and out, per slot."""
+    packing_ns: float = 11.0
+    """Limbs in and out, digests and copies, per slot."""
 
     job_s: float = 0.08
     """What every job takes beside its sums, on an idle machine: signatures, messages, the parties' worker processes."""
