@@ -1,6 +1,6 @@
 """Every scheme, operation and parameter set."""
 
-SECTIONS = ("micro/schemes",)
+SECTIONS = ("micro/schemes", "micro/ckks")
 
 
 def test_scheme(case, run_case):

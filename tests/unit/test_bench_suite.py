@@ -102,6 +102,15 @@ def test_every_subject_of_the_arithmetic_table_is_right():
     assert all(r.figures["table_bytes"] > 0 for r in results.rows if r.labels["operation"] == "table")
 
 
+def test_every_role_of_ckks_is_right():
+    results = smoke("micro/ckks")
+
+    assert results.skipped == ()
+    rows = {r.labels["operation"]: r for r in results.rows}
+    assert rows["encrypt"].wire.up_bytes > rows["multiply-and-flood"].wire.down_bytes > 0
+    assert all(r.security_bits == 128 for r in results.rows)
+
+
 def test_both_arithmetic_paths_are_taken():
     for path in ("portable", "ifma") if host_has_ifma() else ("portable",):
         with arithmetic.path_chosen(path):

@@ -23,6 +23,7 @@ __all__ = [
     "Work",
     "expect",
     "security_bits",
+    "security_of",
 ]
 
 T = TypeVar("T")
@@ -186,6 +187,11 @@ def expect(condition: object, statement: str) -> None:
 _BITS: Final[Mapping[SecurityLevel, int]] = {SecurityLevel.CLASSICAL_128: 128, SecurityLevel.NONE: 0}
 
 
+def security_of(level: SecurityLevel) -> int:
+    """Bits of a security level."""
+    return _BITS[level]
+
+
 def security_bits(parameters: ParameterSet) -> int:
     """Bits of a parameter set's security level."""
-    return _BITS[parameters.security]
+    return security_of(parameters.security)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from mpc.client.bench import arithmetic, micro, planning, queries, room_scoring, scoring, sums, training
+from mpc.client.bench import arithmetic, ckks, micro, planning, queries, room_scoring, scoring, sums, training
 from mpc.client.bench.cases import Case, Level
 from mpc.client.bench.peers import rounds
 from mpc.errors import ConfigurationError
@@ -13,6 +13,7 @@ __all__ = ["SECTIONS", "select"]
 SECTIONS: Final[dict[str, Callable[[Level], Iterator[Case]]]] = {
     "micro/schemes": micro.scheme_cases,
     "micro/masks": micro.mask_cases,
+    "micro/ckks": ckks.ckks_cases,
     "micro/arithmetic": arithmetic.arithmetic_cases,
     "protocols/sum": sums.sum_cases,
     "protocols/sum-grpc": queries.loopback_cases,
