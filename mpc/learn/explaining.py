@@ -115,10 +115,10 @@ def explain_training(
     parties = len(participants)
     sums = list(forecast(spec))
     chosen = chosen_set(sums, parties, scheme, model)
+    longest = max(sums, key=lambda s: s.values * s.rounds)
     if getattr(spec, "holdout", None) is not None:
         sums.append(evaluation_forecast(spec))
     lines = tuple(_line(s, parties, chosen, model) for s in sums)
-    longest = max(sums, key=lambda s: s.values * s.rounds)
     why = "as asked" if scheme is not None else f"least time for the longest sum, {longest.values:,} values"
     return TrainingExplanation(
         digest=training_digest(spec).hex(),

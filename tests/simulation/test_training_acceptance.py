@@ -207,11 +207,14 @@ def test_over_processes_each_trains_in_a_minute(kind):
     }[kind]
     with LocalRoom(tables(rows, shard(rows["user"], 3), 3, "films")) as room:
         client = room.client()
-        done = client.train(spec).wait()
-        clear = client.train(spec, scheme="clear").wait()
+        client.train(spec).wait()  # compiles and reads files for the first time
+        pairs = [(client.train(spec).wait(), client.train(spec, scheme="clear").wait()) for _ in range(2)]
 
-    seconds, ratio = done.report.seconds, done.report.seconds / clear.report.seconds
+    done, clear = pairs[0]
+    seconds = min(d.report.seconds for d, _ in pairs)
+    ratio = min(d.report.seconds / c.report.seconds for d, c in pairs)
     print(f"\n{kind} over {len(done.model.items)} items: {seconds:.1f} s, {ratio:.2f} times the run in clear")
     assert done.model.digest() == clear.model.digest()
     assert done.report.scheme == "rlwe"
     assert seconds < 60.0
+    assert ratio < 2.0

@@ -126,6 +126,8 @@ def _short(value: object) -> str:
         return f"{value:.6g}"
     if isinstance(value, Mapping):
         return ", ".join(f"{k} {_short(v)}" for k, v in value.items())
+    if isinstance(value, list | tuple):
+        return f"{len(value)} entries (--json shows them)"
     return str(value)
 
 
