@@ -28,7 +28,15 @@ def test_the_page_in_the_readme_is_the_one_that_its_results_give():
 def test_every_section_of_the_page_is_there():
     text = page(*reference()[:1], name="x.json")
 
-    for title in ("One value of a sum", "A SQL query", "over a wide area", "Private scoring", "A model", "EXPLAIN"):
+    for title in (
+        "One operation",
+        "One value of a sum",
+        "A SQL query",
+        "over a wide area",
+        "Private scoring",
+        "A model",
+        "EXPLAIN",
+    ):
         assert title in text
     assert text.count("|---") >= 5
 

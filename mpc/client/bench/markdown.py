@@ -10,6 +10,7 @@ from typing import Final
 from mpc.client.bench.drift import DEFAULT_LIMIT
 from mpc.client.bench.machine import short_cpu
 from mpc.client.bench.records import Results, Row
+from mpc.client.bench.tables import arithmetic_sheet
 from mpc.client.bench.units import bytes_text, count_text, ratio_text, seconds_text, significant
 from mpc.errors import ConfigurationError
 
@@ -28,7 +29,9 @@ def page(results: Results, *, name: str) -> str:
         name: Name of its file, for the comment.
     """
     parts = [
-        part for make in (_head, _sums, _queries, _lines, _scores, _models, _predictions) for part in make(results)
+        part
+        for make in (_head, _operations, _sums, _queries, _lines, _scores, _models, _predictions)
+        for part in make(results)
     ]
     return "\n".join([BEGIN.format(name=name), "", *parts, END])
 
@@ -69,6 +72,20 @@ def _head(results: Results) -> Iterator[str]:
         yield ""
         yield f"Provisional: the machine was busy, the calibration loop moved by up to {calibration.worst:.0%}."
     yield ""
+
+
+_SHOWN: Final = ("encrypt", "encrypt-symmetric", "parse+add", "multiply-plain", "decrypt", "serialise", "parse")
+
+
+def _operations(results: Results) -> Iterator[str]:
+    sheet = arithmetic_sheet(results)
+    if sheet is None:
+        return
+    wanted = ("subject", "bits", "threads", *(f"{o} ns" for o in _SHOWN), "B/value", "B/value symmetric")
+    kept = [sheet.columns.index(name) for name in wanted if name in sheet.columns]
+    head = ["", *(sheet.columns[i].removesuffix(" ns").replace("threads", "cores") for i in kept[1:])]
+    title = "One operation: ns per value of a full ciphertext, wire bytes in and out, beside other libraries"
+    yield from _table(title, head, [[cells[i] for i in kept] for cells in sheet.rows])
 
 
 def _sums(results: Results) -> Iterator[str]:
