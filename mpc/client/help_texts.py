@@ -113,7 +113,7 @@ _TEXTS: Final = {
         "Nodes bound what one caller may use: jobs at once, bytes in a message, memory of a database worker.",
         (
             "wait for running jobs to end (sealroom jobs list), or ask for less at once",
-            "at the node: raise the limit in party.toml or coordinator.toml",
+            "at the node: raise the limit in party.toml or coordinator.toml; `limit disk` means that its disk is full",
         ),
     ),
     "E5001": HelpText(

@@ -28,6 +28,7 @@ from mpc.errors import (
 )
 from mpc.runtime import traces
 from mpc.runtime.metrics import Metrics
+from mpc.runtime.storage import disk_full
 from mpc.runtime.tls import Caller, Gatekeeper
 from mpc.sum.transcript import WIRE_VERSION
 from mpc.wire.codec import decode, encode
@@ -141,6 +142,10 @@ class _Gate:
                 code = DeadlineExceeded.code
                 log.info("%s from %s: %s", method.name, name, "deadline")
                 await _abort(context, DeadlineExceeded("", method=method.name))
+            if full := disk_full(error):
+                code = full.code
+                log.error("%s from %s: %s", method.name, name, full)  # noqa: TRY400 - the code says it all
+                await _abort(context, full)
             incident, code = secrets.token_hex(8), InternalError.code
             log.exception("incident %s in %s", incident, method.name)
             await _abort(context, InternalError("", incident=incident))

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import shutil
+import sqlite3
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,7 @@ from mpc.runtime import traces
 from mpc.runtime.clock import Clock
 from mpc.runtime.metrics import Metrics
 from mpc.runtime.peers import PartyPeer
+from mpc.runtime.storage import disk_full
 from mpc.wire import messages as m
 from mpc.wire.errors import to_notice
 from mpc.wire.job import JobRequest, JobState, analyst_of
@@ -185,15 +187,23 @@ class Hub:
         except asyncio.CancelledError:
             await self._end(live, JobState.ABORTED, JobCancelled("", job=request.job))
         except Exception as error:
-            log.exception("job %s failed unexpectedly", request.job[:8])
-            await self._end(live, JobState.ABORTED, InternalError(str(error)))
+            if (full := disk_full(error)) is None:
+                log.exception("job %s failed unexpectedly", request.job[:8])
+            await self._end(live, JobState.ABORTED, full or InternalError(str(error)))
 
     async def _end(self, live: _Live, state: JobState, error: MpcError | None) -> None:
         request = live.run.request
         if error is not None:
             log.info("job %s aborted: %s", request.job[:8], error)
             live.run.spool.remove()
-        await asyncio.to_thread(self._store.move, request.job, request.attempt, state, error)
+        try:
+            await asyncio.to_thread(self._store.move, request.job, request.attempt, state, error)
+        except (sqlite3.Error, OSError) as failure:
+            # The analyst must hear of the end all the same. A record that stays behind is aborted at the next start.
+            log.exception("job %s could not be recorded as %s", request.job[:8], state.value)
+            if state is JobState.RELEASED:
+                state, error = JobState.ABORTED, disk_full(failure) or InternalError(str(failure))
+                live.run.spool.remove()
         live.state, live.error = state, error
         self._announce(live, step="state")
         self._measure(live)

@@ -14,6 +14,7 @@ import msgspec
 
 from mpc.errors import InternalError, MpcError, ProtocolError, ResourceExhausted
 from mpc.runtime.logs import configure_logging
+from mpc.runtime.storage import disk_full
 from mpc.runtime.warming import warm_kernels
 from servers.party.frames import Command, Operation, Reply, ReplyKind, read_frame, write_frame
 from servers.party.session import RoundKeys, Session, Task
@@ -124,6 +125,7 @@ def failure_of(error: BaseException) -> Failure:
     """What the node is told."""
     if isinstance(error, MemoryError):
         error = ResourceExhausted("the worker's memory limit was reached", limit="memory")
+    error = disk_full(error) or error
     if isinstance(error, MpcError):
         return Failure(code=error.code, fields=error.fields, detail=error.detail)
     incident = secrets.token_hex(8)

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import duckdb
@@ -237,6 +238,38 @@ def test_a_host_that_dies_and_comes_back(hosts, analyst, faults, expected, victi
     assert answer.get("rows") == expected or answer["code"].startswith(("E43", "E40", "E82")), answer
     assert rows == expected
     assert seconds < 60
+
+
+@pytest.mark.parametrize("victim", ["west", "coordinator"])
+def test_a_disk_that_is_full(hosts, analyst, faults, expected, victim):
+    """A node that cannot write down what it promised does not take part; with space again it does, unrestarted."""
+    state = hosts.folder / victim / "state"
+    hosts.end(victim)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=8m,mode=0700", "none", str(state)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        hosts.start(victim)
+        pytest.skip("this machine mounts no small disk")
+    try:
+        hosts.start(victim)
+        hosts.await_serving(victim)
+        assert analyst.until_rows(GROUPED)[1] == expected
+        with suppress(OSError), (state / "filler").open("wb", buffering=0) as filler:
+            while True:
+                filler.write(bytes(4096))
+        answer = analyst.ask(GROUPED)
+        (state / "filler").unlink()
+        seconds, rows = analyst.until_rows(GROUPED)
+        faults.add(f"disk of {victim} full, then not", answer, seconds)
+        hosts.end(victim)
+    finally:
+        program(["umount", "-l", str(state)])
+    hosts.start(victim)
+
+    assert answer["code"] == "E4501"
+    assert ("limit disk, party west" if victim == "west" else "limit disk") in answer["said"]
+    assert rows == expected
 
 
 def test_every_fault_was_seen_and_overcome(faults, record_property):
