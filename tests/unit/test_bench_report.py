@@ -7,9 +7,10 @@ import xml.etree.ElementTree as ET
 import msgspec
 import pytest
 
-from mpc.client.bench import charts, comparison, plots, records, sum_figures, tables, units
+from mpc.client.bench import charts, cli, comparison, plots, records, sum_figures, tables, units
 from mpc.client.bench.charts import Bar, BarChart, LineChart, Mark, Series
 from mpc.client.bench.comparison import Change, compare
+from mpc.client.bench.predictions import predictions_of
 from mpc.client.bench.records import Calibration, Machine, Results, Row, Skipped, Timing, Wire
 from mpc.client.bench.report import report_html
 from mpc.errors import ConfigurationError
@@ -284,3 +285,26 @@ def test_the_comparison_shows_what_changed_first():
 )
 def test_figures_have_three_digits(value, text):
     assert units.significant(value) == text
+
+
+def predicted_row(name, seconds, *, size=100.0):
+    figures = {"predicted_s": 0.1, "measured_s": seconds, "predicted_bytes": 100.0, "measured_bytes": size}
+    return row(f"planner/query/g1/{name}", figures=figures)
+
+
+def test_the_planner_is_judged_by_nine_tenths_and_by_bytes():
+    good = [predicted_row(str(i), 0.1) for i in range(9)]
+
+    assert predictions_of(results(*good, predicted_row("x", 0.2))).accepted
+    assert not predictions_of(results(*good[:8], predicted_row("x", 0.2), predicted_row("y", 0.06))).accepted
+    assert not predictions_of(results(*good, predicted_row("x", 0.1, size=103.0))).accepted
+    assert predictions_of(results()) is None
+
+
+def test_a_quiet_run_with_bad_predictions_is_an_error():
+    bad = results(predicted_row("x", 0.3))
+    busy = msgspec.structs.replace(bad.calibration, limit=0.5)
+
+    assert cli._mispredicted(bad)
+    assert not cli._mispredicted(msgspec.structs.replace(bad, calibration=busy))
+    assert not cli._mispredicted(msgspec.structs.replace(bad, level="smoke"))

@@ -119,7 +119,7 @@ def _run(
     cases = select(level, only, peers=peers)
     with _stdout_kept(), _progress(terminal) as progress:
         results = Runner(level=level, drift=Drift(limit=max_drift), progress=progress).run(cases, only=only)
-    code = 1 if any(s.failed for s in results.skipped) else 0
+    code = 1 if any(s.failed for s in results.skipped) or _mispredicted(results) else 0
     if report is not None:
         from mpc.client.bench.report import report_html
 
@@ -129,6 +129,15 @@ def _run(
     if json != _STDOUT:
         _show(terminal, results)
     return code
+
+
+def _mispredicted(results: "Results") -> bool:
+    """Whether the planner was wrong too often, where the machine was quiet enough to say so."""
+    from mpc.client.bench.predictions import predictions_of
+
+    found = predictions_of(results)
+    quiet = results.level != "smoke" and results.calibration.limit <= _DEFAULT_DRIFT
+    return found is not None and quiet and not found.accepted
 
 
 def _as_json(results: "Results", code: int) -> dict[str, Any]:
@@ -149,6 +158,7 @@ def _write_json(value: Any, json: str | None) -> None:
 def _show(terminal: Terminal, results: "Results") -> None:
     from rich.markup import escape
 
+    from mpc.client.bench.predictions import predictions_of
     from mpc.client.bench.tables import rich_tables, sheets
 
     if not terminal.out.is_terminal:
@@ -162,6 +172,10 @@ def _show(terminal: Terminal, results: "Results") -> None:
         f"{' with changes' if machine.dirty else ''}; {len(results.rows)} cases in {results.seconds:.0f} s; largest "
         f"drift {calibration.worst:.1%} of {calibration.limit:.0%}, {calibration.repeated} measured again"
     )
+    found = predictions_of(results)
+    if found is not None and results.level != "smoke":
+        style = "red" if _mispredicted(results) else "default"
+        terminal.out.print(f"[{style}]{found.text()}[/]", highlight=False)
     for skipped in results.skipped:
         style = "red" if skipped.failed else "yellow"
         word = "failed" if skipped.failed else "not measured"

@@ -4,11 +4,12 @@ The page stands between two comments; the first names the results file it was ma
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from mpc.client.bench.drift import DEFAULT_LIMIT
 from mpc.client.bench.machine import short_cpu
+from mpc.client.bench.predictions import predictions_of
 from mpc.client.bench.records import Results, Row
 from mpc.client.bench.tables import arithmetic_sheet
 from mpc.client.bench.units import bytes_text, count_text, ratio_text, seconds_text, significant
@@ -201,16 +202,7 @@ def _models(results: Results) -> Iterator[str]:
 
 
 def _predictions(results: Results) -> Iterator[str]:
-    def within(rows: Sequence[Row], value: Callable[[Row], float]) -> int:
-        return sum(1 / 1.5 <= value(r) <= 1.5 for r in rows)
-
-    rows = [r for r in _rows(results, "planner/query/") if r.figures.get("predicted_s")]
-    if not rows:
-        return
-    good = within(rows, lambda r: r.figures["measured_s"] / r.figures["predicted_s"])
-    off = max(abs(r.figures["measured_bytes"] / r.figures["predicted_bytes"] - 1) for r in rows)
-    yield (
-        f"EXPLAIN predicted {good} of {len(rows)} queries within a factor of 1.5, and what each party sends to "
-        f"{off:.1%}."
-    )
-    yield ""
+    found = predictions_of(results)
+    if found is not None:
+        yield found.text()
+        yield ""
