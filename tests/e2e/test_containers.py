@@ -417,7 +417,8 @@ def test_an_expired_certificate(room, second_analyst, faults, expected):
 def test_a_database_that_goes_down(room, second_analyst, faults, expected):
     """A party reads PostgreSQL over TLS on its own internal network; the server ends, and comes back."""
     with postgres_server(certificate=(authority := Authority("root of the database")).issue(HOST)) as server:
-        server.fill("sales", room.made.folder / "north/data/sales.parquet", reader="clerk")
+        server.fill("sales", room.made.folder / "north/data/sales.parquet")
+        server.execute("CREATE ROLE clerk LOGIN", "GRANT SELECT ON sales TO clerk")
         back = room.move_to_database("north", server, authority.certificate)
         try:
             moved = second_analyst.ask(GROUPED)

@@ -112,15 +112,21 @@ class PostgresServer:
             for statement in statements:
                 cursor.execute(statement)
 
-    def fill(self, table: str, parquet: Path, *, reader: str) -> None:
-        """A table with a Parquet file's rows that a new role may read."""
+    def fetch(self, query: str) -> list[tuple]:
+        """A query's rows, as the owner of the database."""
+        from adbc_driver_postgresql import dbapi
+
+        with dbapi.connect(self.admin) as connection, connection.cursor() as cursor:
+            cursor.execute(query)
+            return cursor.fetchall()
+
+    def fill(self, table: str, parquet: Path) -> None:
+        """A table with a Parquet file's rows."""
         import pyarrow.parquet as pq
         from adbc_driver_postgresql import dbapi
 
         with dbapi.connect(self.admin, autocommit=True) as connection, connection.cursor() as cursor:
             cursor.adbc_ingest(table, pq.ParquetFile(parquet).iter_batches(), mode="create")
-            cursor.execute(f"CREATE ROLE {reader} LOGIN")
-            cursor.execute(f"GRANT SELECT ON {table} TO {reader}")
 
     def give(self, name: str, content: bytes) -> Path:
         """A file in its folder that it alone may read."""

@@ -169,3 +169,13 @@ def test_what_the_role_may_not_read_is_a_source_error_without_a_value(room, addr
     assert caught.value.code == "E3301"
     assert caught.value.fields["party"] == "west"
     assert "nobody" not in caught.value.public
+
+
+@pytest.mark.slow
+def test_the_measurement_over_both_kinds_of_source_runs_and_compares(capsys):
+    from benchmarks.queries.databases import QUERIES, main
+
+    assert main(["--rows", "2000", "--repeat", "1"]) == 0
+    said = capsys.readouterr().out
+    assert all(said.count(name) == 2 for name in QUERIES)
+    assert "DIFFER" not in said
