@@ -269,17 +269,26 @@ class Scorer:
     async def _converse(self, signed: Signed, message: bytes, exchange: _Exchange) -> None:
         parts: list[bytes] = []
         digest, left = hashlib.sha256(), exchange.request.reply_bytes
-        async with aclosing(self._peer.score(_frames(signed, message))) as frames:  # type: ignore[type-var]
-            async for frame in frames:
-                left -= len(frame.data)
-                if left < 0 or exchange.receipt is not None or bool(frame.data) == (frame.receipt is not None):
-                    raise WireError("a reply has another length than was asked for")
-                if frame.receipt is not None:
-                    exchange.receipt = self._receipt(frame.receipt, signed, exchange.request, digest.digest())
-                    exchange.holder_s = frame.seconds
-                else:
-                    digest.update(frame.data)
-                    parts.append(frame.data)
+        upload = _Upload(signed, message)
+        try:
+            async with aclosing(self._peer.score(upload.frames())) as frames:  # type: ignore[type-var]
+                async for frame in frames:
+                    if not upload.begun.is_set():
+                        if frame != m.ScoreReplyFrame():
+                            raise WireError("a reply begins before its request is taken")
+                        upload.begun.set()
+                        continue
+                    left -= len(frame.data)
+                    if left < 0 or exchange.receipt is not None or bool(frame.data) == (frame.receipt is not None):
+                        raise WireError("a reply has another length than was asked for")
+                    if frame.receipt is not None:
+                        exchange.receipt = self._receipt(frame.receipt, signed, exchange.request, digest.digest())
+                        exchange.holder_s = frame.seconds
+                    else:
+                        digest.update(frame.data)
+                        parts.append(frame.data)
+        finally:
+            upload.end()
         if left or exchange.receipt is None:
             raise WireError("a reply ends too early")
         exchange.reply = b"".join(parts)
@@ -327,10 +336,25 @@ class Scorer:
         )
 
 
-async def _frames(signed: Signed, message: bytes) -> AsyncIterator[m.ScoreFrame]:
-    yield m.ScoreFrame(request=signed)
-    for start in range(0, len(message), CHUNK_BYTES):
-        yield m.ScoreFrame(data=message[start : start + CHUNK_BYTES])
+class _Upload:
+    """The frames of a request; the query message follows when the holder has taken the request."""
+
+    def __init__(self, signed: Signed, message: bytes) -> None:
+        self._signed = signed
+        self._message = message
+        self.begun = asyncio.Event()
+
+    async def frames(self) -> AsyncIterator[m.ScoreFrame]:
+        """The request, a pause, and the message in stretches."""
+        yield m.ScoreFrame(request=self._signed)
+        await self.begun.wait()
+        for start in range(0, len(self._message), CHUNK_BYTES):
+            yield m.ScoreFrame(data=self._message[start : start + CHUNK_BYTES])
+
+    def end(self) -> None:
+        """Let go of whoever waits for the message."""
+        self._message = b""
+        self.begun.set()
 
 
 def _querier(plan: ScoreExplanation) -> Any:

@@ -208,6 +208,9 @@ class _Peer:
             return JobCancelled("", member=self.member.name)
         if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
             return ResourceExhausted("", member=self.member.name)
+        if code is grpc.StatusCode.INTERNAL and "execute_batch" in (error.debug_error_string() or ""):
+            # A send that lost the race against the end of its call; gRPC then forgets the status that the peer gave.
+            return TransportError("", member=self.member.name, reason="it ended the call while it was sent to", **extra)
         if code is not grpc.StatusCode.UNAVAILABLE:
             return InternalError(f"gRPC status {code.name}", member=self.member.name)
         found = await diagnose(self.member, self._material)

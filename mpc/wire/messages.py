@@ -322,7 +322,7 @@ class ScoreFrame(Message, frozen=True, kw_only=True):
 
 
 class ScoreReplyFrame(Message, frozen=True, kw_only=True):
-    """A stretch of the reply message, or the receipt."""
+    """The word that the request is taken, a stretch of the reply message, or the receipt."""
 
     data: bytes = b""
     receipt: Signed | None = None

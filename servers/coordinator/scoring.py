@@ -211,17 +211,24 @@ class Scorings:
     ) -> AsyncGenerator[m.ScoreReplyFrame, None]:
         peer = self._peer(holder)
         await self._must_answer(peer)
-        left, started = request.reply_bytes, False
+        left, taken, started = request.reply_bytes, False, False
         upload = self._upload(running, request, first, frames)
         try:
             async with aclosing(peer.score(upload)) as replies:  # type: ignore[type-var]
                 async for reply in replies:
+                    if not taken:
+                        if reply != m.ScoreReplyFrame():
+                            raise WireError("a reply begins before its request is taken", party=holder)
+                        taken = True
+                        await asyncio.to_thread(self._store.move, request.job, 1, JobState.COMMITTED)
+                        yield reply
+                        continue
                     left -= len(reply.data)
                     if left < 0 or (reply.receipt is not None) != (not reply.data) or (reply.receipt and left):
                         raise WireError("a reply has another length than its request says", party=holder)
                     if not started:
                         started = True
-                        await asyncio.to_thread(self._collecting, request.job)
+                        await asyncio.to_thread(self._store.move, request.job, 1, JobState.COLLECTING)
                     self._metrics.moved("sent", 0, len(reply.data))
                     yield reply
                     if reply.receipt is not None:
@@ -232,10 +239,6 @@ class Scorings:
                 raise PartyLost(error.detail, party=holder, step="score") from None
             error.fields.setdefault("party", holder)
             raise
-
-    def _collecting(self, job: str) -> None:
-        self._store.move(job, 1, JobState.COMMITTED)
-        self._store.move(job, 1, JobState.COLLECTING)
 
     async def _upload(
         self, running: _Running, request: ScoreRequest, first: m.ScoreFrame, frames: AsyncIterator[m.ScoreFrame]

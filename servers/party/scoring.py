@@ -198,7 +198,10 @@ class Scoring:
             raise ProtocolError("", reason="the request is for another party")
         outcome = MpcError.code
         try:
-            reply, seconds = await self._answered(signed, request, frames)
+            offered, plan = await self._admitted(signed, request)
+            async with self._slot(request):
+                yield m.ScoreReplyFrame()  # nobody sends megabytes to be refused
+                reply, seconds = await self._answered(offered, plan, signed, request, frames)
             for start in range(0, len(reply), CHUNK_BYTES):
                 yield m.ScoreReplyFrame(data=reply[start : start + CHUNK_BYTES])
             receipt = await asyncio.to_thread(self._receipt, signed, request, reply)
@@ -210,9 +213,8 @@ class Scoring:
         finally:
             self._metrics.job_ended(SCORE_KIND, outcome)
 
-    async def _answered(
-        self, signed: Signed, request: ScoreRequest, frames: AsyncIterator[m.ScoreFrame]
-    ) -> tuple[bytes, float]:
+    async def _admitted(self, signed: Signed, request: ScoreRequest) -> tuple[Offered, ScorePlan | RealScorePlan]:
+        """What is asked for, if policy, specification and budget allow it at this moment."""
         await self._ready()
         offered = self._find(request.catalogue, signed.signer)
         plan = self._plan(offered, request)
@@ -220,8 +222,21 @@ class Scoring:
         await asyncio.to_thread(
             self._budget.require, client, request.catalogue, request.queries, limit=offered.limit, job=request.job
         )
+        return offered, plan
+
+    def _until(self, request: ScoreRequest) -> asyncio.Timeout:
+        return asyncio.timeout(max(0.0, request.expires_at - self._clock.now()))
+
+    async def _answered(
+        self,
+        offered: Offered,
+        plan: ScorePlan | RealScorePlan,
+        signed: Signed,
+        request: ScoreRequest,
+        frames: AsyncIterator[m.ScoreFrame],
+    ) -> tuple[bytes, float]:
         try:
-            async with asyncio.timeout(max(0.0, request.expires_at - self._clock.now())), self._slot():
+            async with self._until(request):
                 message = await self._receive(request, frames)
                 started = self._clock.monotonic()
                 with traces.span("score", job=request.job[:8], queries=request.queries):
@@ -252,14 +267,21 @@ class Scoring:
         return plan
 
     @asynccontextmanager
-    async def _slot(self) -> AsyncIterator[None]:
+    async def _slot(self, request: ScoreRequest) -> AsyncIterator[None]:
         """Wait for one of the places where queries are taken and computed."""
         if self._taken >= self._limits.at_once + self._limits.waiting:
             raise ResourceExhausted("", limit="queries at work")
         self._taken += 1
         try:
-            async with self._slots:
+            try:
+                async with self._until(request):
+                    await self._slots.acquire()
+            except TimeoutError:
+                raise DeadlineExceeded("", party=self._name, job=request.job) from None
+            try:
                 yield
+            finally:
+                self._slots.release()
         finally:
             self._taken -= 1
 

@@ -208,10 +208,11 @@ def killing(client, room, at):
     client.analyst.peer.score = score
 
 
-def test_a_holder_killed_in_the_middle_of_its_reply_is_named_and_the_next_query_works(room):
+@pytest.mark.parametrize(("at", "charged"), [(1, 0), (2, 20)], ids=["before the query", "in its reply"])
+def test_a_holder_that_is_killed_in_the_middle_is_named_and_the_next_query_works(room, at, charged):
     client = room.client()
-    client.score(vectors(1)[0], "large")
-    killing(client, room, at=1)
+    before = client.score(vectors(1)[0], "large").report.remaining
+    killing(client, room, at=at)
     started = time.monotonic()
     with pytest.raises(TransportError) as caught:
         client.score(vectors(20), "large", timeout_s=60)
@@ -221,7 +222,7 @@ def test_a_holder_killed_in_the_middle_of_its_reply_is_named_and_the_next_query_
     room.restart("acme")
     again = room.client()
     answer = again.score(vectors(1)[0], "large")
-    assert answer.report.remaining == 31 - 1 - 20 - 1, "what was computed is charged"
+    assert answer.report.remaining == before - charged - 1, "what was computed is charged, and nothing else"
     jobs = again._run(again.analyst.jobs(10)).jobs
     assert [(j.kind, j.state) for j in jobs[:2]] == [("score", "RELEASED"), ("score", "ABORTED")]
 

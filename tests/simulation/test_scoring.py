@@ -445,7 +445,7 @@ async def test_a_holder_that_is_away_is_named(room):
 
 async def test_a_holder_that_leaves_in_the_middle_is_lost_and_the_next_query_works(room):
     def hook(_party, method, way, message):
-        if (method, way) == ("score", "reply"):
+        if (method, way) == ("score", "reply") and message.data:
             raise PartyUnavailable("", party="north")
         return message
 
@@ -553,6 +553,43 @@ async def test_mangled_messages_give_a_typed_error_or_the_right_scores(room):
 
     assert "InternalError" not in outcomes
     assert len(set(outcomes)) > 2, "void unless the attack was noticed in several ways"
+
+
+async def test_a_refused_request_costs_no_upload(room):
+    await scores(room, vectors(12, 4))
+    room.network.calls.clear()
+    with pytest.raises(BudgetExhausted):
+        await scores(room)
+
+    assert [c for c in room.network.calls if c[1] == "score"] == [("north", "score", "request")]
+
+
+async def test_a_holder_that_says_too_much_or_too_little_is_noticed(room):
+    """The frames of a reply in another order, repeated, or left out."""
+    right = []
+    room.network.hook = lambda _p, method, way, x: (
+        (right.append(x) if (method, way) == ("score", "reply") else None) or x
+    )
+    await scores(room)
+    taken, *data, receipt = right
+    orders = (
+        [*data, receipt], [taken, taken, *data, receipt], [taken, receipt], [taken, *data], [taken, receipt, *data],
+        [taken, *data, *data, receipt], [],
+    )  # fmt: skip
+    original = room.scoring["north"].score
+    room.network.hook = lambda _p, _m, _d, x: x
+    for order in orders:
+
+        async def score(_frames, order=order):
+            for frame in order:
+                yield frame
+
+        room.scoring["north"].score = score
+        with pytest.raises((WireError, IntegrityError)):
+            await scores(room)
+        assert room.last_job().state is JobState.ABORTED or order[-1:] == [receipt]
+    room.scoring["north"].score = original
+    assert len(await scores(room)) == 10
 
 
 # ---- what the coordinator sees -----------------------------------------------------------------------------------

@@ -132,8 +132,23 @@ def channel(port, service, client: TlsMaterial | None, *, options=()):
     )
 
 
-async def call(open_channel, service, name, *, data=None, timeout_s=10.0, metadata=None, compression=None):
-    """Call a method with raw bytes; the replies, or the error."""
+async def call(open_channel, service, name, **options):
+    """Call a method with raw bytes; the replies, or the error.
+
+    A send that loses the race against the end of its call makes gRPC forget the status that the peer gave: once more.
+    """
+    for _ in range(4):
+        try:
+            return await call_once(open_channel, service, name, **options)
+        except grpc.aio.AioRpcError as error:
+            if "execute_batch" not in (error.debug_error_string() or ""):
+                raise
+            lost = error
+    raise lost
+
+
+async def call_once(open_channel, service, name, *, data=None, timeout_s=10.0, metadata=None, compression=None):
+    """One such call."""
     method = SERVICES[service][name]
     path = f"/{service}/{name}"
     data = encode(method.request()) if data is None else data
