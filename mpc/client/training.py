@@ -100,9 +100,10 @@ def trained(notes: list[Note], participants: tuple[str, ...], report: Report) ->
     if body is None:
         raise ProtocolError("", reason="the model did not come with the result")
     model = unpack_model(body)
+    digest = model.digest()
     digests = {n.party: n.body.decode("ascii", "replace") for n in notes if n.kind == "model-digest"}
     for party in participants:
-        if digests.get(party) != model.digest():
+        if digests.get(party) != digest:
             raise IntegrityError("a party obtained another model", party=party)
     quality = latest(notes, "quality")
     return Trained(model=model, quality=None if quality is None else json.loads(quality), report=report)

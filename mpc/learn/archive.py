@@ -20,6 +20,9 @@ __all__ = ["FittedModel", "read_folder", "safetensors"]
 
 _FORMAT: Final = "sealroom-model-1"
 
+_SIGNS: Final = 16
+_AT_ONCE: Final = 1 << 15
+
 
 class FittedModel(ABC):
     """A trained model: equal at all parties, made of opened totals and public numbers only."""
@@ -82,21 +85,30 @@ class FittedModel(ABC):
             state.update(_sketch(array) if array.dtype.kind == "f" else np.ascontiguousarray(array).tobytes())
         return state.hexdigest()
 
-    def save(self, folder: str | Path) -> None:
-        """Write the model into a folder, which is made if needed."""
+    def save(self, folder: str | Path, *, compressed: bool = True) -> None:
+        """Write the model into a folder, which is made if needed; without compression it is much faster."""
         target = Path(folder)
         target.mkdir(parents=True, exist_ok=True)
         with (target / "arrays.npz").open("wb") as sink:
-            np.savez_compressed(sink, allow_pickle=False, **self.arrays())
+            write = np.savez_compressed if compressed else np.savez
+            write(sink, allow_pickle=False, **self.arrays())
         header = {"format": _FORMAT, "kind": self.kind, "description": self.description()}
         (target / "model.json").write_text(json.dumps(header, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _sketch(array: NDArray[Any]) -> bytes:
     flat = np.ascontiguousarray(array, dtype=np.float64).reshape(-1)
-    norm = float(np.sqrt(np.square(flat).sum()))
-    words = splitmix64(np.arange(flat.size, dtype=np.uint64))
-    sums = [float(np.where((words >> np.uint64(k)) & np.uint64(1), flat, -flat).sum()) for k in range(16)]
+    total, squares, chosen = 0.0, 0.0, np.zeros(_SIGNS)
+    for start in range(0, flat.size, _AT_ONCE):
+        part = flat[start : start + _AT_ONCE]
+        words = splitmix64(np.arange(start, start + part.size, dtype=np.uint64)).astype("<u8")
+        bits = np.unpackbits(words.view(np.uint8).reshape(-1, 8)[:, : _SIGNS // 8], axis=1, bitorder="little")
+        chosen += part @ bits.astype(np.float64)
+        total += float(part.sum())
+        squares += float(part @ part)
+    norm = float(np.sqrt(squares))
+    # A sum with signs, plus where a word's bit is set: twice what the set bits choose, less everything.
+    sums = (2.0 * chosen - total).tolist()
     # Thousandths of the norm, off the grid by an odd offset so that exact zeros do not sit on a boundary.
     coarse = [math.floor(1000.0 * v / norm + 0.371) if norm > 0.0 else 0 for v in sums]
     exponent = math.floor(1000.0 * math.log2(norm) + 0.371) if norm > 0.0 else 0

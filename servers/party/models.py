@@ -28,20 +28,22 @@ class TrainedModels:
         self._folder = folder
         self._most = most
 
-    def keep(self, model: FittedModel, spec: Spec) -> None:
-        """Save a model with the spec it was trained from, and forget the oldest above the limit."""
+    def keep(self, model: FittedModel, spec: Spec) -> str:
+        """Save a model with the spec it was trained from, forget the oldest above the limit, and return its digest."""
+        digest = model.digest()
         if self._most < 1:
-            return
+            return digest
         partial = self._folder / f".{secrets.token_hex(8)}"
         partial.mkdir(parents=True, mode=0o700)
-        model.save(partial)
+        model.save(partial, compressed=False)
         (partial / "spec.json").write_text(json.dumps(to_mapping(spec), sort_keys=True), encoding="utf-8")
-        target = self._folder / model.digest()
+        target = self._folder / digest
         shutil.rmtree(target, ignore_errors=True)
         partial.rename(target)
         held = [p for p in self._folder.iterdir() if _DIGEST.match(p.name)]
         for old in sorted(held, key=lambda p: p.stat().st_mtime_ns)[: -self._most]:
             shutil.rmtree(old, ignore_errors=True)
+        return digest
 
     def find(self, digest: str) -> tuple[FittedModel, Mapping[str, Any]]:
         """A model and the spec it was trained from.

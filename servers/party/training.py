@@ -127,8 +127,8 @@ def _train(task: Task, spec: Spec, source: Rows, checkpoints: Checkpoints) -> Pr
         discovery=union_program(task.plan_digest),
         trainers=trainers,
     )
-    TrainedModels(Path(task.models), task.models_kept).keep(model, spec)
-    notes = [Note("model-digest", model.digest().encode())]
+    digest = TrainedModels(Path(task.models), task.models_kept).keep(model, spec)
+    notes = [Note("model-digest", digest.encode())]
     if getattr(spec, "holdout", None) is not None:
         quality = yield from evaluate(model, spec, rows)
         notes.append(Note("quality", msgspec.json.encode(quality)))
