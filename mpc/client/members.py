@@ -47,6 +47,9 @@ train = false             # are training jobs allowed?
 # region = { use = ["group", "filter"] }
 # amount = { use = ["aggregate"], functions = ["sum", "avg"] }
 
+# [trainers]                # training functions of party.toml, and the analysts whose jobs may run them
+# risk = ["ana"]
+
 # [catalogues.products]     # vectors of party.toml that may be scored for encrypted queries
 # analysts = ["ana"]        # who may; nobody if not given
 # queries_per_analyst = 30  # in all; as many as vectors have dimensions would tell every item
@@ -60,6 +63,11 @@ _SOURCE_HELP: Final = """\
 # [sources.warehouse]
 # url = "parquet:data/sales.parquet"      # also csv: arrow: duckdb: sqlite: postgresql://, or env:NAME / file:/secret
 # [sources.warehouse.tables.sales]
+
+# A training function of this party's own, for federated averages: package.module:function, from a folder if given.
+# [trainers.risk]
+# module = "risk:train"
+# path = "trainers"
 """
 
 
