@@ -238,6 +238,20 @@ def test_explain_and_tables_need_no_network(room):
     assert [c["name"] for c in tables["tables"][0]["columns"]] == ["region", "amount"]
 
 
+def test_a_stated_line_changes_the_plan_s_scheme_and_prediction(room):
+    words = ("-r", room.base / "ana", "SELECT SUM(amount) AS s FROM sales", "--json")
+    near = json.loads(_sealroom("explain", *words))["plan"]
+    far = json.loads(_sealroom("explain", *words, "--bandwidth", "50kbit", "--latency", "50ms"))["plan"]
+    asked = json.loads(_sealroom("query", *words, "--bandwidth", "50kbit"))
+
+    assert (near["scheme"], far["scheme"]) == ("rlwe", "paillier")
+    assert far["seconds"] > near["seconds"] + 7 * 0.1
+    assert asked["report"]["scheme"] == "paillier"
+    code, _, err = _run("explain", *words, "--bandwidth", "fast")
+    assert code == 2
+    assert "--bandwidth is 500kbit" in err
+
+
 def test_the_doctor_finds_every_member_well(room):
     code, out, err = _run("doctor", "-r", room.base / "ana", "--json")
     findings = {f["check"]: f for f in json.loads(out)["findings"]}
