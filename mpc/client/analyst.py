@@ -31,6 +31,8 @@ from mpc.runtime.channel import GrpcCoordinatorPeer
 from mpc.runtime.clock import Clock, SystemClock
 from mpc.runtime.peers import CoordinatorPeer
 from mpc.runtime.tls import CurrentLeaf
+from mpc.schemes.base import Ability
+from mpc.schemes.public import abilities
 from mpc.sum.transcript import WIRE_VERSION
 from mpc.wire import messages as m
 from mpc.wire.job import JobKind
@@ -253,13 +255,20 @@ class Analyst(ScoringCalls):
         """
         started = self.clock.monotonic()
         reader = NoteReader(job)
+        added: dict[int, int] = {}
+        parameters = parameter_set(job.request.parameter_set)
+        seeded = Ability.SEEDS in abilities(parameters.scheme)
+        size = parameters.symmetric_ciphertext_bytes if seeded else parameters.ciphertext_bytes
 
         def watch(event: m.JobEvent) -> None:
+            if event.step == "add":
+                added[event.round] = event.bytes_done
             if event.sealed and event.party:
                 for note in reader.feed(event.party, event.sealed):
                     if note.kind == "progress" and note.party == job.request.participants[0]:
                         step = msgspec.json.decode(note.body, type=Step)
-                        on_step(msgspec.structs.replace(step, seconds=event.seconds))
+                        sent = size * sum(added.values())
+                        on_step(msgspec.structs.replace(step, seconds=event.seconds, sent_bytes=sent))
 
         outcome = await job.run(self.peer, no_round, watch)
         learned = self.explain_training(spec_from_mapping(json.loads(job.request.body))).disclosures

@@ -26,6 +26,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     of: int
     metrics: Mapping[str, float] = {}
     seconds: float = 0.0
+    sent_bytes: int = 0
+    """Ciphertexts that each party has sent so far, by what the coordinator says it added."""
 
     @property
     def seconds_left(self) -> float | None:

@@ -1,5 +1,7 @@
 """Training jobs over the in-memory transport: equal to the ideal functionality, resumable bit for bit, blind middle."""
 
+import itertools
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -85,6 +87,8 @@ async def test_progress_arrives_sealed_and_in_order(room):
 
     assert [s.step for s in steps] == list(range(1, len(steps) + 1))
     assert all("loss" in s.metrics for s in steps)
+    assert steps[0].sent_bytes > 0
+    assert all(later.sent_bytes > one.sent_bytes for one, later in itertools.pairwise(steps))
     assert not [c for c in room.network.calls if c[1] == "collect" and c[0] not in PARTIES]
 
 

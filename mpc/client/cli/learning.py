@@ -118,7 +118,10 @@ def _tell(terminal: Terminal, step: "Step") -> None:
         return
     metrics = "  ".join(f"{name} {_short(value)}" for name, value in step.metrics.items())
     left = f"  about {step.seconds_left:.0f} s left" if step.seconds_left and step.step < step.of else ""
-    terminal.note(f"[dim]step {step.step}/{step.of}  {step.seconds:.1f} s{left}[/]  {escape(metrics)}")
+    moved = f"{step.sent_bytes / 1e6:.1f} MB"
+    terminal.note(
+        f"[dim]step {step.step}/{step.of}  {step.seconds:.1f} s, {moved} per party{left}[/]  {escape(metrics)}"
+    )
 
 
 def _short(value: object) -> str:
