@@ -14,7 +14,7 @@ def committed():
 
 
 def test_every_committed_lane_has_tests_and_every_lane_is_committed(request):
-    if list(request.config.args) != request.config.getini("testpaths"):
+    if list(request.config.args) != request.config.getini("testpaths") or request.config.option.keyword:
         pytest.skip("only part of the tests was asked for")
     marked = {m.args[0] for item in request.session.items if (m := item.get_closest_marker("lane"))}
 
@@ -27,6 +27,15 @@ def test_a_lane_skips_by_name_and_fails_where_it_is_demanded(monkeypatch):
         lane_missing("images", "no podman")
     with pytest.raises(pytest.fail.Exception, match="LANE hosts does not run here any more: no root"):
         lane_missing("hosts", "no root")
+
+
+@pytest.mark.xdist_group("lanes")
+def test_tests_of_one_group_go_to_one_worker(request):
+    """Lanes share rooms and containers; where the suffix is missing, xdist spreads them over all workers."""
+    if request.config.getoption("dist", "no") != "loadgroup" and not request.config.getoption("loadgroup", False):
+        pytest.skip("tests are not spread over workers")
+
+    assert request.node.nodeid.endswith("@lanes")
 
 
 class Report:
