@@ -5,9 +5,9 @@ in memory for each direction.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from mpc.errors import (
     MpcError,
     PartyLost,
     PartyUnavailable,
+    ProtocolError,
     ResourceExhausted,
     TransportError,
     WireError,
@@ -50,6 +51,8 @@ class _Running:
     task: "asyncio.Task[Any] | None"
     cancelled: bool = False
     sent: int = 0
+    recording: "asyncio.Task[None] | None" = None
+    """The last transition that is on its way to the record."""
 
 
 class Scorings:
@@ -151,11 +154,13 @@ class Scorings:
         await asyncio.to_thread(self._store.plan, request.job, 1, analyst, SCORE_KIND, float(request.expires_at))
         running = self._running[request.job] = _Running(analyst, asyncio.current_task())
         try:
-            async with aclosing(self._recorded(running, request, holder, first, frames)) as replies:
+            async with contextlib.aclosing(self._recorded(running, request, holder, first, frames)) as replies:
                 async for reply in replies:
                     yield reply
         finally:
             del self._running[request.job]
+            if running.recording is not None:
+                await asyncio.gather(running.recording, return_exceptions=True)
 
     async def _recorded(
         self,
@@ -169,9 +174,11 @@ class Scorings:
         error: MpcError | None = JobCancelled("", job=request.job)
         try:
             async with asyncio.timeout(max(0.0, request.expires_at - self._clock.now())):
-                async with aclosing(self._relay(running, request, holder, first, frames)) as replies:
+                async with contextlib.aclosing(self._relay(running, request, holder, first, frames)) as replies:
                     async for reply in replies:
                         if reply.receipt is not None:  # the record first: who holds the receipt finds the job released
+                            if running.recording is not None:
+                                await running.recording
                             await asyncio.to_thread(self._store.move, request.job, 1, JobState.RELEASED)
                             error = None
                         yield reply
@@ -191,6 +198,18 @@ class Scorings:
             raise
         finally:
             self._end(request, error)
+
+    def _record(self, running: _Running, job: str, state: JobState) -> None:
+        """Write a transition behind the last one, while messages go on; a job that ended meanwhile stays ended."""
+        before = running.recording
+
+        async def move() -> None:
+            if before is not None:
+                await before
+            with contextlib.suppress(ProtocolError):
+                await asyncio.to_thread(self._store.move, job, 1, state)
+
+        running.recording = asyncio.create_task(move())
 
     def _end(self, request: ScoreRequest, error: MpcError | None) -> None:
         """Record an end that is not a release; without waiting, since the call may have been cancelled."""
@@ -214,13 +233,13 @@ class Scorings:
         left, taken, started = request.reply_bytes, False, False
         upload = self._upload(running, request, first, frames)
         try:
-            async with aclosing(peer.score(upload)) as replies:  # type: ignore[type-var]
+            async with contextlib.aclosing(peer.score(upload)) as replies:  # type: ignore[type-var]
                 async for reply in replies:
                     if not taken:
                         if reply != m.ScoreReplyFrame():
                             raise WireError("a reply begins before its request is taken", party=holder)
                         taken = True
-                        await asyncio.to_thread(self._store.move, request.job, 1, JobState.COMMITTED)
+                        self._record(running, request.job, JobState.COMMITTED)
                         yield reply
                         continue
                     left -= len(reply.data)
@@ -228,7 +247,7 @@ class Scorings:
                         raise WireError("a reply has another length than its request says", party=holder)
                     if not started:
                         started = True
-                        await asyncio.to_thread(self._store.move, request.job, 1, JobState.COLLECTING)
+                        self._record(running, request.job, JobState.COLLECTING)
                     self._metrics.moved("sent", 0, len(reply.data))
                     yield reply
                     if reply.receipt is not None:
