@@ -195,7 +195,13 @@ def _notes(spec: Spec, parties: int) -> tuple[str, ...]:
     if isinstance(spec, FederatedAverage):
         out.append(f"every owner's policy must allow the analyst under trainers.{spec.trainer}")
     if isinstance(spec, Recommender) and spec.items is None:
-        out.append("the number of items is not known before the discovery: the capacity is taken here")
+        out.append(
+            "items are discovered first, a sum by itself; their number is not known yet: the capacity is taken here"
+        )
+    if isinstance(spec, Tabular):
+        kinds = typed(getattr(spec, "features", ()))
+        found = [f.column for f in kinds if isinstance(f, Category) and f.levels is None]
+        out += [f"the levels of {column} are discovered first, a sum by itself" for column in found]
     if isinstance(spec, Als | ImplicitAls) and spec.solver == "auto":
         out.append("the solver of the item side is chosen again when items and ratings are known")
     return tuple(out)
