@@ -174,7 +174,9 @@ def _surveyed(
         found = manifest.member(entry.party)
         endpoint = found.endpoint if found else "its endpoint"
         cure = f"start it at its owner: sealroom party serve; {coordinator.name} dials {endpoint}"
-        if own:
+        if error is not None and isinstance(error, AuthenticationError) and found:
+            cure = _cure(error, found)
+        elif own:
             cure = (
                 f"start this node (sealroom party serve), and let {coordinator.name} reach {endpoint}: DNS at its "
                 "side, port forwarding and firewall at this one"
