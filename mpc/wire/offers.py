@@ -44,7 +44,12 @@ class CatalogueOffer(Statement, tag=True, frozen=True, kw_only=True, forbid_unkn
         """
         every = (*self.specs, *((self.real,) if self.real else ()))
         facts = {(s.catalogue, s.rows, s.dimensions, s.measure, s.query_norm, s.item_norm) for s in every}
-        if not self.specs or len(facts) != 1 or every[0].catalogue != self.catalogue or len(self.labels) not in {0, 32}:
+        if (
+            not 0 < len(self.specs) <= 64
+            or len(facts) != 1
+            or every[0].catalogue != self.catalogue
+            or len(self.labels) not in {0, 32}
+        ):
             raise ProtocolError("", reason="an offer contradicts itself", party=self.holder)
         if not 0 <= self.remaining <= self.limit < every[0].dimensions:
             raise ProtocolError("", reason="an offer's budget contradicts its dimensions", party=self.holder)

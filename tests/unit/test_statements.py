@@ -24,11 +24,16 @@ from mpc.keys.statements import (
 from mpc.sum.messages import Commitment, KeyOffer, Receipt
 from mpc.wire.job import JobRequest
 from mpc.wire.notes import SealedNote
+from mpc.wire.offers import CatalogueOffer
+from mpc.wire.scoring import CatalogueQuestion, ScoreReceipt, ScoreRequest
 from tests.wire.strategies import structs
 
 KEY = IdentityKey(b"k" * 32)
 
-KINDS = (Commitment, Endorsement, Enrolment, JobRequest, KeyOffer, Receipt, SealedNote)
+KINDS = (
+    CatalogueOffer, CatalogueQuestion, Commitment, Endorsement, Enrolment, JobRequest, KeyOffer, Receipt, ScoreReceipt,
+    ScoreRequest, SealedNote,
+)  # fmt: skip
 STRATEGIES = {kind: structs(kind) for kind in KINDS}
 
 statements = st.one_of(*STRATEGIES.values())

@@ -79,7 +79,9 @@ def prepared(
             observe=lambda result: result[1],
             twins={"numpy": Twin(lambda _: single_items @ single_asked)},
             values=rows,
-            parameters=plan.parameters,
+            parameters=None if insecure_no_flooding else plan.parameters,
+            scheme="rlwe without flooding" if insecure_no_flooding else "",
+            security=0 if insecure_no_flooding else None,
             notes=f"{flooding}; error below {plan.worst_error:.1e}",
         )
 
