@@ -10,6 +10,7 @@ from mpc.errors import PlanError
 from mpc.fixedpoint import Encoding, range_for
 from mpc.learn.data import Rows
 from mpc.learn.design import load_rows
+from mpc.learn.enough import enough
 from mpc.learn.regression import RegressionModel
 from mpc.learn.regression_specs import LinearRegression, LogisticRegression, PoissonRegression
 from mpc.primitives import Program, Sum
@@ -66,6 +67,9 @@ def evaluate_regression(
     if spec.holdout is None:
         raise PlanError("", field="holdout", reason="an evaluation needs a declared hold-out")
     local = load_rows(spec.features, spec.target, spec.holdout, data, held_out=True)
+    yield from enough(
+        "evaluate/regression", local.count, minimum=spec.rows_per_feature, most=spec.rows_at_most, noun="rows"
+    )
     predicted = model.predict_local(local)
     assert local.target is not None
     if model.family == "bernoulli":

@@ -76,7 +76,7 @@ def _support_bits(spec: Ease | Als | ImplicitAls | GradientFactorization, items:
 
 
 def evaluation_forecast(spec: Spec) -> SumForecast:
-    """The one sum of an evaluation on the spec's hold-out, at most.
+    """The two sums of an evaluation on the spec's hold-out, at most: how many are held out, then the measures.
 
     Raises:
         PlanError: The spec has no hold-out, or its model no measures.
@@ -85,11 +85,11 @@ def evaluation_forecast(spec: Spec) -> SumForecast:
         raise PlanError("", field="holdout", reason="an evaluation needs a declared hold-out")
     match spec:
         case Recommender():
-            return SumForecast("summed measures", 1, 4, 30 + _bits(spec.users_at_most))
+            return SumForecast("summed measures", 2, 4, 30 + _bits(spec.users_at_most))
         case LogisticRegression():
-            return SumForecast("score histograms and losses", 1, 2 * SCORE_BINS + 32, 35 + _bits(spec.rows_at_most))
+            return SumForecast("score histograms and losses", 2, 2 * SCORE_BINS + 32, 35 + _bits(spec.rows_at_most))
         case LinearRegression() | PoissonRegression():
-            return SumForecast("summed errors", 1, 8, 120)
+            return SumForecast("summed errors", 2, 8, 120)
         case _:
             raise PlanError("", reason="an evaluation measures recommenders and regressions")
 

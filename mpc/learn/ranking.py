@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from mpc.errors import PlanError
 from mpc.fixedpoint import Encoding
 from mpc.learn.data import Rows
+from mpc.learn.enough import enough
 from mpc.learn.factor_model import FactorModel
 from mpc.learn.interactions import Ratings, load
-from mpc.learn.recommender_specs import Recommender
+from mpc.learn.recommender_specs import Als, Ease, GradientFactorization, ImplicitAls, Recommender
 from mpc.learn.recommending import RecommenderModel, top
 from mpc.primitives import Program, Sum
 
@@ -34,7 +35,7 @@ class RankingQuality:
 
 def evaluate_ranking(
     model: RecommenderModel,
-    spec: Recommender,
+    spec: Ease | ImplicitAls,
     data: Rows,
     *,
     recall_at: tuple[int, ...] = (20, 50),
@@ -50,10 +51,14 @@ def evaluate_ranking(
     if spec.holdout is None:
         raise PlanError("", field="holdout", reason="an evaluation needs a declared hold-out")
     sums, users = ranking_sums(model, spec, data, recall_at, ndcg_at)
+    context = model.vocabulary.digest()
+    yield from enough(
+        "evaluate/ranking", users, minimum=spec.minimum_users, most=spec.users_at_most, noun="users", context=context
+    )
     encoding = Encoding(scale_bits=_SCALE_BITS, range=float(spec.users_at_most))
     arrays = {"users": np.array([users]), "sums": encoding.encode(sums, statistic="ranking measures")}
     bounds = {"users": spec.users_at_most, "sums": encoding.bound}
-    totals = yield Sum.of("evaluate/ranking", arrays, bounds, context=model.vocabulary.digest())
+    totals = yield Sum.of("evaluate/ranking", arrays, bounds, context=context)
     assert totals is not None
     count = int(totals["users"][0])
     means = encoding.decode(totals["sums"]) / max(1, count)
@@ -74,7 +79,7 @@ class RatingQuality:
     mae: float
 
 
-def evaluate_ratings(model: FactorModel, spec: Recommender, data: Rows) -> Program[RatingQuality]:
+def evaluate_ratings(model: FactorModel, spec: Als | GradientFactorization, data: Rows) -> Program[RatingQuality]:
     """Errors on the declared hold-out; each user's vector is solved from the user's training rows.
 
     A held-out rating of an item that was not admitted is predicted by the mean (and the user's bias).
@@ -84,6 +89,15 @@ def evaluate_ratings(model: FactorModel, spec: Recommender, data: Rows) -> Progr
     if spec.holdout is None or model.rating_range is None:
         raise PlanError("", field="holdout", reason="an evaluation of ratings needs a declared hold-out and range")
     local = load(spec, data, implicit=False)
+    context = model.vocabulary.digest()
+    yield from enough(
+        "evaluate/ratings",
+        int((local.test.counts > 0).sum()),
+        minimum=spec.minimum_users,
+        most=spec.users_at_most,
+        noun="users",
+        context=context,
+    )
     numbers = local.numbered(model.vocabulary)
     people = model.fold_in(local.train.renumbered(numbers, len(model.vocabulary)))
     assert local.test.values is not None
@@ -94,7 +108,7 @@ def evaluate_ratings(model: FactorModel, spec: Recommender, data: Rows) -> Progr
     sums = np.array([np.square(error).sum(), np.abs(error).sum()])
     arrays = {"ratings": np.array([len(error)]), "errors": encoding.encode(sums, statistic="prediction errors")}
     bounds = {"ratings": rows, "errors": encoding.bound}
-    totals = yield Sum.of("evaluate/ratings", arrays, bounds, context=model.vocabulary.digest())
+    totals = yield Sum.of("evaluate/ratings", arrays, bounds, context=context)
     assert totals is not None
     count = int(totals["ratings"][0])
     squared, absolute = (encoding.decode(totals["errors"]) / max(1, count)).tolist()
