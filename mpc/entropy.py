@@ -99,13 +99,10 @@ class Keystream:
         """Words `start` to `start + count` of the stream, little-endian, shape `(count,)`."""
         if start < 0 or count < 0 or start + count > _MAX_WORDS:
             raise ParameterError("a keystream position lies outside the stream")
-        first_block, skip = divmod(start, 2)
-        size = (skip + count) * 8
-        cipher = Cipher(algorithms.AES(self._key), modes.CTR(first_block.to_bytes(_BLOCK, "big")))
-        buffer = np.zeros(size + _BLOCK, dtype=np.uint8)
-        cipher.encryptor().update_into(bytes(size), buffer.data)
-        words: NDArray[np.uint64] = buffer[:size].view("<u8")[skip:]
-        return words
+        skip = start & 1
+        buffer = np.empty((skip + count + 1) & ~1, dtype="<u8")
+        self.fill(start - skip, buffer)
+        return buffer[skip : skip + count]
 
     def fill(self, start: int, out: NDArray[np.uint64]) -> None:
         """Write words `start` to `start + out.size` into a C-contiguous array: `words` without new memory."""
@@ -121,7 +118,9 @@ class Keystream:
         """`count` uniform integers of `width_bits` (1 to 64) from word `start` on: one word each, no rejection."""
         if not 1 <= width_bits <= 64:
             raise ParameterError("a word carries between 1 and 64 bits")
-        return self.words(start, count) & np.uint64((1 << width_bits) - 1)
+        words = self.words(start, count)
+        words &= np.uint64((1 << width_bits) - 1)
+        return words
 
 
 def uniform_below(stream: Keystream, count: int, modulus: int) -> NDArray[np.uint64]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from mpc.packing.layout import SegmentLayout
 from mpc.packing.segments import IntegerArray
 
-__all__ = ["LimbReader", "LimbWriter", "add_limbs", "from_limbs", "to_limbs"]
+__all__ = ["LimbReader", "LimbWriter", "carry_limbs", "from_limbs", "to_limbs"]
 
 Words = NDArray[np.uint64]
 
@@ -30,28 +30,31 @@ def to_limbs(values: IntegerArray, width_bits: int, limbs: int) -> Words:
     return out
 
 
-def add_limbs(limbs: Words, mask: Words, width_bits: int, *, subtract: bool) -> Words:
-    """Add or subtract mask limbs modulo `2**(width_bits * limbs)`, with carries; both have shape `(n, limbs)`."""
-    word = np.uint64((1 << width_bits) - 1)
-    width = np.uint64(width_bits)
-    out = np.empty_like(limbs)
-    addend = mask ^ word if subtract else mask
-    carry = np.full(len(limbs), 1 if subtract else 0, dtype=np.uint64)
-    for j in range(limbs.shape[1]):
-        total = limbs[:, j] + addend[:, j] + carry
-        out[:, j] = total & word
-        carry = total >> width
-    return out
+def carry_limbs(sums: Words, width_bits: int, borrowed: int) -> None:
+    """Bring sums of limbs, shape `(n, limbs)`, and `borrowed` in the least one below `2**width_bits`, in place.
+
+    Values are residues modulo `2**(width_bits * limbs)`: what the last limb carries is dropped. Sums are below 2^63.
+    """
+    word, width = np.uint64((1 << width_bits) - 1), np.uint64(width_bits)
+    carry: Words | np.uint64 = np.uint64(borrowed)
+    for j in range(sums.shape[1]):
+        limb = sums[:, j]
+        limb += carry
+        carry = limb >> width
+        limb &= word
 
 
 def from_limbs(opened: Words, width_bits: int) -> IntegerArray:
     """Recombine opened limb sums, shape `(n, limbs)`, into centred integers modulo `2**(width_bits * limbs)`."""
     limbs = opened.shape[1]
     bits = width_bits * limbs
-    if limbs == 1:
-        half, word = np.uint64(1 << (width_bits - 1)), np.uint64((1 << width_bits) - 1)
-        reduced = opened[:, 0] & word
-        return ((reduced ^ half).view(np.int64)) - np.int64(1 << (width_bits - 1))
+    if bits < 64:  # 2^bits divides 2^64: the carries take care of themselves
+        total = opened[:, 0].copy()
+        for j in range(1, limbs):
+            total += opened[:, j] << np.uint64(j * width_bits)
+        total &= np.uint64((1 << bits) - 1)
+        total ^= np.uint64(1 << (bits - 1))
+        return total.view(np.int64) - np.int64(1 << (bits - 1))
     normal = np.empty_like(opened)
     carry = np.zeros(len(opened), dtype=np.uint64)
     word, width = np.uint64((1 << width_bits) - 1), np.uint64(width_bits)

@@ -1,13 +1,12 @@
 """The adding role: it sees ciphertexts, counts them, checks them against signed receipts, and adds."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mpc.errors import IntegrityError, ProtocolError
 from mpc.parties import PartyId
 from mpc.schemes.base import Adder
-from mpc.sum.messages import Receipt, ciphertext_list_digest
+from mpc.sum.messages import Receipt, ciphertext_digest, ciphertext_list_digest
 
 __all__ = ["Aggregator"]
 
@@ -47,7 +46,7 @@ class Aggregator:
         running = self.adder.start(counts.pop())
         for party in self.participants:
             running.add(batch[party])
-            self._digests[party] += [hashlib.sha256(c).digest() for c in batch[party]]
+            self._digests[party] += map(ciphertext_digest, batch[party])
             if len(self._digests[party]) > self.ciphertexts:
                 raise ProtocolError("a participant sent more ciphertexts than the layout has", party=party)
         return running.finish()

@@ -1,6 +1,5 @@
 """The contributing role: bound, cut, mask, pack, encrypt; a stream of batches, bounded in memory."""
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -14,7 +13,7 @@ from mpc.packing.limbs import LimbWriter, to_limbs
 from mpc.packing.segments import Segment, SegmentValues, check_bound
 from mpc.schemes.base import Encryptor
 from mpc.sum.masks import Masks
-from mpc.sum.messages import ciphertext_list_digest
+from mpc.sum.messages import ciphertext_digest, ciphertext_list_digest
 
 __all__ = ["BATCH_CIPHERTEXTS", "Contributor", "position_tags"]
 
@@ -71,7 +70,7 @@ class Contributor:
         for payload in self._payload_rows():
             checks = self._checks(done, len(payload))
             ciphertexts = self.encryptor.encrypt(np.concatenate([checks, payload], axis=1))
-            self.digests += [hashlib.sha256(c).digest() for c in ciphertexts]
+            self.digests += map(ciphertext_digest, ciphertexts)
             done += len(payload)
             yield ciphertexts
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from mpc.entropy import Keystream, expand
 from mpc.errors import ParameterError
 from mpc.packing.layout import CHECK_SLOTS
-from mpc.packing.limbs import add_limbs
+from mpc.packing.limbs import carry_limbs
 from mpc.parties import PartyId
 
 __all__ = ["Masks", "PairwiseMasks", "pair_info"]
@@ -80,10 +80,19 @@ class PairwiseMasks:
         count, per_value = limbs.shape
         if per_value == 1:
             return self._mask_single(limbs, [v for v, _, _ in self.streams], first_slot, width_bits)
-        for values, _, subtract in self.streams:
-            mask = values.bits(first_slot, count * per_value, width_bits).reshape(count, per_value)
-            limbs = add_limbs(limbs, mask, width_bits, subtract=subtract)
-        return limbs
+        total, word = limbs.reshape(-1).copy(), np.uint64((1 << width_bits) - 1)
+        most = max(1, (1 << (63 - width_bits)) - 1)
+        borrowed = 0
+        for number, (values, _, subtract) in enumerate(self.streams, 1):
+            mask = values.bits(first_slot, total.size, width_bits)
+            if subtract:  # less m is, modulo 2^(width limbs), the complement of all its limbs and one
+                mask ^= word
+                borrowed += 1
+            total += mask
+            if number % most == 0 or number == len(self.streams):
+                carry_limbs(total.reshape(count, per_value), width_bits, borrowed)
+                borrowed = 0
+        return total.reshape(count, per_value)
 
     def mask_checks(self, checks: Words, first_ciphertext: int, width_bits: int) -> Words:
         """Mask check slots, each modulo `2**width_bits`."""

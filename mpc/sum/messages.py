@@ -2,6 +2,8 @@
 
 from typing import ClassVar
 
+from blake3 import blake3
+
 from mpc.entropy import expand
 from mpc.keys.statements import Statement, statement_digest
 
@@ -9,6 +11,7 @@ __all__ = [
     "Commitment",
     "KeyOffer",
     "Receipt",
+    "ciphertext_digest",
     "ciphertext_list_digest",
     "derived_key_digest",
     "group_key_info",
@@ -74,8 +77,13 @@ class Receipt(Statement, tag=True, frozen=True, kw_only=True, forbid_unknown_fie
     list_digest: bytes
 
 
+def ciphertext_digest(ciphertext: bytes) -> bytes:
+    """BLAKE3 of a ciphertext: both ends hash everything that travels, and SHA-256 took longer than adding."""
+    return blake3(ciphertext).digest()
+
+
 def ciphertext_list_digest(digests: list[bytes]) -> bytes:
-    """One digest of an ordered list of ciphertext digests (SHA-256 each)."""
+    """One digest of an ordered list of ciphertext digests (BLAKE3 each)."""
     return statement_digest("sealroom/v1/ciphertext-list", *digests)
 
 

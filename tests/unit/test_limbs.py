@@ -5,11 +5,13 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from mpc.entropy import Keystream
 from mpc.errors import ParameterError, RangeError
 from mpc.packing.layout import VectorLayout
-from mpc.packing.limbs import LimbReader, LimbWriter, add_limbs, from_limbs, to_limbs
+from mpc.packing.limbs import LimbReader, LimbWriter, from_limbs, to_limbs
 from mpc.packing.segments import ArrayValues, Segment, check_bound
 from mpc.params import parameter_set
+from mpc.sum.masks import PairwiseMasks
 from mpc.sum.spec import Sum
 
 widths = st.integers(8, 62)
@@ -69,19 +71,22 @@ def test_sums_of_limbs_without_carries_open_to_the_sum(case, data):
     assert from_limbs(total, width).tolist() == expected
 
 
-@given(shaped_values(), st.booleans(), st.randoms(use_true_random=False))
-def test_masks_are_added_and_subtracted_modulo_the_whole(case, subtract, random):
+@given(shaped_values(), st.lists(st.booleans(), min_size=1, max_size=20), st.integers(0, 5))
+def test_masking_adds_and_subtracts_whole_values_for_every_peer(case, signs, first_slot):
     width, limbs, values, array = case
-    mask = np.array([[random.randrange(1 << width) for _ in range(limbs)] for _ in values], dtype=np.uint64)
-    mask = mask.reshape(len(values), limbs)
+    streams = tuple((Keystream(bytes([i]) * 32), Keystream(bytes(32)), sign) for i, sign in enumerate(signs))
     modulus = 1 << (width * limbs)
-    masked = add_limbs(to_limbs(array, width, limbs), mask, width, subtract=subtract)
-    sign = -1 if subtract else 1
+    expected = list(values)
+    for stream, _, subtract in streams:
+        mask = integers(stream.bits(first_slot, len(values) * limbs, width).reshape(len(values), limbs), width)
+        expected = [v + (-m if subtract else m) for v, m in zip(expected, mask, strict=True)]
+    before = to_limbs(array, width, limbs)
+    masked = PairwiseMasks(streams).mask_values(before, first_slot, width)
+    opposite = PairwiseMasks(tuple((s, c, not subtract) for s, c, subtract in streams))
 
-    assert integers(masked, width) == [
-        (v + sign * m) % modulus for v, m in zip(values, integers(mask, width), strict=True)
-    ]
-    assert np.array_equal(add_limbs(masked, mask, width, subtract=not subtract), to_limbs(array, width, limbs))
+    assert integers(masked, width) == [v % modulus for v in expected]
+    assert bool((masked >> np.uint64(width) == 0).all())
+    assert np.array_equal(opposite.mask_values(masked, first_slot, width), before)
 
 
 @given(shaped_values(narrow=True))

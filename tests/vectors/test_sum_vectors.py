@@ -24,7 +24,7 @@ from mpc.schemes import public, secret
 from mpc.sum.aggregator import Aggregator
 from mpc.sum.contributor import Contributor, position_tags
 from mpc.sum.masks import PairwiseMasks, pair_info
-from mpc.sum.messages import Receipt, ciphertext_list_digest
+from mpc.sum.messages import Receipt, ciphertext_digest, ciphertext_list_digest
 from mpc.sum.opener import Opener
 from mpc.sum.spec import Recipient, SumHeader
 from mpc.sum.transcript import RoundContext, transcript
@@ -212,7 +212,7 @@ def test_a_round_sends_the_frozen_bytes_and_opens_to_the_total():
 
 
 def receipt(layout, contribution, **changes):
-    digests = [hashlib.sha256(c).digest() for c in contribution]
+    digests = [ciphertext_digest(c) for c in contribution]
     fields = {
         "room": "r", "job": "j", "attempt": 1, "round": 1, "party": "p", "request_digest": b"",
         "ciphertexts": layout.ciphertexts, "list_digest": ciphertext_list_digest(digests),
