@@ -262,7 +262,7 @@ class Analyst(ScoringCalls):
 
         def watch(event: m.JobEvent) -> None:
             if event.step == "add":
-                added[event.round] = event.bytes_done
+                added[event.round] = event.ciphertexts_done
             if event.sealed and event.party:
                 for note in reader.feed(event.party, event.sealed):
                     if note.kind == "progress" and note.party == job.request.participants[0]:

@@ -202,8 +202,8 @@ class JobEvent(Message, frozen=True, kw_only=True):
     step: str = ""
     round: int = 0
     party: str = ""
-    bytes_done: int = 0
-    bytes_total: int = 0
+    ciphertexts_done: int = 0
+    ciphertexts_total: int = 0
     error: ErrorNotice | None = None
     seconds: float = 0.0
     sealed: bytes = b""

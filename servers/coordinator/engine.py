@@ -287,7 +287,9 @@ class JobRun:
                 added = await asyncio.to_thread(aggregator.add, batch)
                 await asyncio.to_thread(sums.append, added)
                 total += size
-                self.announce(step="add", round=offer.round, bytes_done=total, bytes_total=offer.ciphertexts)
+                self.announce(
+                    step="add", round=offer.round, ciphertexts_done=total, ciphertexts_total=offer.ciphertexts
+                )
 
             async def end(party: PartyId, _peer: PartyPeer) -> Signed:
                 return await streams[party].receipt()

@@ -197,9 +197,12 @@ def test_the_view_names_whom_the_job_waits_for():
 def test_the_view_counts_what_has_been_added_and_forgets_whom_it_waited_for():
     view = JobView(("north", "south"))
     view.take(_event("compute", 0.1, party="north"))
-    assert view.take(_event("add", 0.2, round=1, bytes_done=2, bytes_total=4)) == ""
+    assert view.take(_event("add", 0.2, round=1, ciphertexts_done=2, ciphertexts_total=4)) == ""
     assert view.waiting() == {}
-    assert view.take(_event("add", 0.3, round=1, bytes_done=4, bytes_total=4)) == "added 4 of 4 ciphertexts of round 1"
+    assert (
+        view.take(_event("add", 0.3, round=1, ciphertexts_done=4, ciphertexts_total=4))
+        == "added 4 of 4 ciphertexts of round 1"
+    )
 
 
 def test_a_new_step_of_a_party_is_shown_after_an_old_notice():

@@ -66,7 +66,7 @@ class JobView:
             return f"asking {', '.join(self.parties)} to commit"
         if event.step == "add":
             self.lanes.clear()
-            self.round, self.done, self.total = event.round, event.bytes_done, event.bytes_total
+            self.round, self.done, self.total = event.round, event.ciphertexts_done, event.ciphertexts_total
             return f"added {self.done} of {self.total} ciphertexts of round {self.round}" if self._whole() else ""
         if event.step == "awaiting":
             what, since = self.lanes.get(event.party, ("answers", event.seconds))

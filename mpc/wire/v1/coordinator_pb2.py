@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from mpc.wire.v1 import common_pb2 as mpc_dot_wire_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dmpc/wire/v1/coordinator.proto\x12\x0bmpc.wire.v1\x1a\x18mpc/wire/v1/common.proto\"L\n\rSubmitRequest\x12$\n\x07request\x18\x01 \x01(\x0b\x32\x13.mpc.wire.v1.Signed\x12\x15\n\rrecipient_key\x18\x02 \x01(\x0c\"*\n\x0cWatchRequest\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x02 \x01(\x04\"\xd7\x01\n\x08JobEvent\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12\r\n\x05state\x18\x03 \x01(\t\x12\x0c\n\x04step\x18\x04 \x01(\t\x12\r\n\x05round\x18\x05 \x01(\r\x12\r\n\x05party\x18\x06 \x01(\t\x12\x12\n\nbytes_done\x18\x07 \x01(\x04\x12\x13\n\x0b\x62ytes_total\x18\x08 \x01(\x04\x12\'\n\x05\x65rror\x18\t \x01(\x0b\x32\x18.mpc.wire.v1.ErrorNotice\x12\x0f\n\x07seconds\x18\n \x01(\x01\x12\x0e\n\x06sealed\x18\x0b \x01(\x0c\"\xec\x01\n\x0bResultFrame\x12(\n\x0b\x63ommitments\x18\x01 \x03(\x0b\x32\x13.mpc.wire.v1.Signed\x12%\n\x08receipts\x18\x02 \x03(\x0b\x32\x13.mpc.wire.v1.Signed\x12\r\n\x05round\x18\x03 \x01(\r\x12\x13\n\x0b\x63iphertexts\x18\x04 \x03(\x0c\x12\r\n\x05party\x18\x05 \x01(\t\x12\x0e\n\x06sealed\x18\x06 \x01(\x0c\x12%\n\x07traffic\x18\x07 \x03(\x0b\x32\x14.mpc.wire.v1.Traffic\x12\"\n\x06phases\x18\x08 \x03(\x0b\x32\x12.mpc.wire.v1.Phase\"}\n\x07Traffic\x12\x0e\n\x06member\x18\x01 \x01(\t\x12\x1c\n\x14\x63iphertexts_received\x18\x02 \x01(\x04\x12\x16\n\x0e\x62ytes_received\x18\x03 \x01(\x04\x12\x18\n\x10\x63iphertexts_sent\x18\x04 \x01(\x04\x12\x12\n\nbytes_sent\x18\x05 \x01(\x04\"&\n\x05Phase\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07seconds\x18\x02 \x01(\x01\"\x1b\n\x0bListRequest\x12\x0c\n\x04most\x18\x01 \x01(\r\"q\n\nJobSummary\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\x0f\n\x07\x61nalyst\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\r\n\x05state\x18\x04 \x01(\t\x12\x14\n\x0csubmitted_at\x18\x05 \x01(\x01\x12\x12\n\nerror_code\x18\x06 \x01(\t\"0\n\x07JobList\x12%\n\x04jobs\x18\x01 \x03(\x0b\x32\x17.mpc.wire.v1.JobSummary\"8\n\x0bSurveyReply\x12)\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x18.mpc.wire.v1.SurveyEntry\"t\n\x0bSurveyEntry\x12\r\n\x05party\x18\x01 \x01(\t\x12-\n\x0b\x64\x65scription\x18\x02 \x01(\x0b\x32\x18.mpc.wire.v1.Description\x12\'\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x18.mpc.wire.v1.ErrorNotice\"=\n\rCatalogueList\x12,\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x1b.mpc.wire.v1.CatalogueEntry\"m\n\x0e\x43\x61talogueEntry\x12\r\n\x05party\x18\x01 \x01(\t\x12#\n\x06offers\x18\x02 \x03(\x0b\x32\x13.mpc.wire.v1.Signed\x12\'\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x18.mpc.wire.v1.ErrorNotice2\x9f\x05\n\x0b\x43oordinator\x12\x42\n\x08\x44\x65scribe\x12\x1c.mpc.wire.v1.DescribeRequest\x1a\x18.mpc.wire.v1.Description\x12\x42\n\x06Submit\x12\x1a.mpc.wire.v1.SubmitRequest\x1a\x1c.mpc.wire.v1.Acknowledgement\x12;\n\x05Watch\x12\x19.mpc.wire.v1.WatchRequest\x1a\x15.mpc.wire.v1.JobEvent0\x01\x12>\n\x05\x46\x65tch\x12\x19.mpc.wire.v1.JobReference\x1a\x18.mpc.wire.v1.ResultFrame0\x01\x12\x41\n\x06\x43\x61ncel\x12\x19.mpc.wire.v1.JobReference\x1a\x1c.mpc.wire.v1.Acknowledgement\x12\x36\n\x04List\x12\x18.mpc.wire.v1.ListRequest\x1a\x14.mpc.wire.v1.JobList\x12@\n\x06Survey\x12\x1c.mpc.wire.v1.DescribeRequest\x1a\x18.mpc.wire.v1.SurveyReply\x12H\n\nCatalogues\x12\x1e.mpc.wire.v1.CataloguesRequest\x1a\x1a.mpc.wire.v1.CatalogueList\x12@\n\x06Labels\x12\x1a.mpc.wire.v1.LabelsRequest\x1a\x18.mpc.wire.v1.LabelsFrame0\x01\x12\x42\n\x05Score\x12\x17.mpc.wire.v1.ScoreFrame\x1a\x1c.mpc.wire.v1.ScoreReplyFrame(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dmpc/wire/v1/coordinator.proto\x12\x0bmpc.wire.v1\x1a\x18mpc/wire/v1/common.proto\"L\n\rSubmitRequest\x12$\n\x07request\x18\x01 \x01(\x0b\x32\x13.mpc.wire.v1.Signed\x12\x15\n\rrecipient_key\x18\x02 \x01(\x0c\"*\n\x0cWatchRequest\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x02 \x01(\x04\"\xe3\x01\n\x08JobEvent\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12\r\n\x05state\x18\x03 \x01(\t\x12\x0c\n\x04step\x18\x04 \x01(\t\x12\r\n\x05round\x18\x05 \x01(\r\x12\r\n\x05party\x18\x06 \x01(\t\x12\x18\n\x10\x63iphertexts_done\x18\x07 \x01(\x04\x12\x19\n\x11\x63iphertexts_total\x18\x08 \x01(\x04\x12\'\n\x05\x65rror\x18\t \x01(\x0b\x32\x18.mpc.wire.v1.ErrorNotice\x12\x0f\n\x07seconds\x18\n \x01(\x01\x12\x0e\n\x06sealed\x18\x0b \x01(\x0c\"\xec\x01\n\x0bResultFrame\x12(\n\x0b\x63ommitments\x18\x01 \x03(\x0b\x32\x13.mpc.wire.v1.Signed\x12%\n\x08receipts\x18\x02 \x03(\x0b\x32\x13.mpc.wire.v1.Signed\x12\r\n\x05round\x18\x03 \x01(\r\x12\x13\n\x0b\x63iphertexts\x18\x04 \x03(\x0c\x12\r\n\x05party\x18\x05 \x01(\t\x12\x0e\n\x06sealed\x18\x06 \x01(\x0c\x12%\n\x07traffic\x18\x07 \x03(\x0b\x32\x14.mpc.wire.v1.Traffic\x12\"\n\x06phases\x18\x08 \x03(\x0b\x32\x12.mpc.wire.v1.Phase\"}\n\x07Traffic\x12\x0e\n\x06member\x18\x01 \x01(\t\x12\x1c\n\x14\x63iphertexts_received\x18\x02 \x01(\x04\x12\x16\n\x0e\x62ytes_received\x18\x03 \x01(\x04\x12\x18\n\x10\x63iphertexts_sent\x18\x04 \x01(\x04\x12\x12\n\nbytes_sent\x18\x05 \x01(\x04\"&\n\x05Phase\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07seconds\x18\x02 \x01(\x01\"\x1b\n\x0bListRequest\x12\x0c\n\x04most\x18\x01 \x01(\r\"q\n\nJobSummary\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\x0f\n\x07\x61nalyst\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\r\n\x05state\x18\x04 \x01(\t\x12\x14\n\x0csubmitted_at\x18\x05 \x01(\x01\x12\x12\n\nerror_code\x18\x06 \x01(\t\"0\n\x07JobList\x12%\n\x04jobs\x18\x01 \x03(\x0b\x32\x17.mpc.wire.v1.JobSummary\"8\n\x0bSurveyReply\x12)\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x18.mpc.wire.v1.SurveyEntry\"t\n\x0bSurveyEntry\x12\r\n\x05party\x18\x01 \x01(\t\x12-\n\x0b\x64\x65scription\x18\x02 \x01(\x0b\x32\x18.mpc.wire.v1.Description\x12\'\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x18.mpc.wire.v1.ErrorNotice\"=\n\rCatalogueList\x12,\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x1b.mpc.wire.v1.CatalogueEntry\"m\n\x0e\x43\x61talogueEntry\x12\r\n\x05party\x18\x01 \x01(\t\x12#\n\x06offers\x18\x02 \x03(\x0b\x32\x13.mpc.wire.v1.Signed\x12\'\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x18.mpc.wire.v1.ErrorNotice2\x9f\x05\n\x0b\x43oordinator\x12\x42\n\x08\x44\x65scribe\x12\x1c.mpc.wire.v1.DescribeRequest\x1a\x18.mpc.wire.v1.Description\x12\x42\n\x06Submit\x12\x1a.mpc.wire.v1.SubmitRequest\x1a\x1c.mpc.wire.v1.Acknowledgement\x12;\n\x05Watch\x12\x19.mpc.wire.v1.WatchRequest\x1a\x15.mpc.wire.v1.JobEvent0\x01\x12>\n\x05\x46\x65tch\x12\x19.mpc.wire.v1.JobReference\x1a\x18.mpc.wire.v1.ResultFrame0\x01\x12\x41\n\x06\x43\x61ncel\x12\x19.mpc.wire.v1.JobReference\x1a\x1c.mpc.wire.v1.Acknowledgement\x12\x36\n\x04List\x12\x18.mpc.wire.v1.ListRequest\x1a\x14.mpc.wire.v1.JobList\x12@\n\x06Survey\x12\x1c.mpc.wire.v1.DescribeRequest\x1a\x18.mpc.wire.v1.SurveyReply\x12H\n\nCatalogues\x12\x1e.mpc.wire.v1.CataloguesRequest\x1a\x1a.mpc.wire.v1.CatalogueList\x12@\n\x06Labels\x12\x1a.mpc.wire.v1.LabelsRequest\x1a\x18.mpc.wire.v1.LabelsFrame0\x01\x12\x42\n\x05Score\x12\x17.mpc.wire.v1.ScoreFrame\x1a\x1c.mpc.wire.v1.ScoreReplyFrame(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,27 +37,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WATCHREQUEST']._serialized_start=150
   _globals['_WATCHREQUEST']._serialized_end=192
   _globals['_JOBEVENT']._serialized_start=195
-  _globals['_JOBEVENT']._serialized_end=410
-  _globals['_RESULTFRAME']._serialized_start=413
-  _globals['_RESULTFRAME']._serialized_end=649
-  _globals['_TRAFFIC']._serialized_start=651
-  _globals['_TRAFFIC']._serialized_end=776
-  _globals['_PHASE']._serialized_start=778
-  _globals['_PHASE']._serialized_end=816
-  _globals['_LISTREQUEST']._serialized_start=818
-  _globals['_LISTREQUEST']._serialized_end=845
-  _globals['_JOBSUMMARY']._serialized_start=847
-  _globals['_JOBSUMMARY']._serialized_end=960
-  _globals['_JOBLIST']._serialized_start=962
-  _globals['_JOBLIST']._serialized_end=1010
-  _globals['_SURVEYREPLY']._serialized_start=1012
-  _globals['_SURVEYREPLY']._serialized_end=1068
-  _globals['_SURVEYENTRY']._serialized_start=1070
-  _globals['_SURVEYENTRY']._serialized_end=1186
-  _globals['_CATALOGUELIST']._serialized_start=1188
-  _globals['_CATALOGUELIST']._serialized_end=1249
-  _globals['_CATALOGUEENTRY']._serialized_start=1251
-  _globals['_CATALOGUEENTRY']._serialized_end=1360
-  _globals['_COORDINATOR']._serialized_start=1363
-  _globals['_COORDINATOR']._serialized_end=2034
+  _globals['_JOBEVENT']._serialized_end=422
+  _globals['_RESULTFRAME']._serialized_start=425
+  _globals['_RESULTFRAME']._serialized_end=661
+  _globals['_TRAFFIC']._serialized_start=663
+  _globals['_TRAFFIC']._serialized_end=788
+  _globals['_PHASE']._serialized_start=790
+  _globals['_PHASE']._serialized_end=828
+  _globals['_LISTREQUEST']._serialized_start=830
+  _globals['_LISTREQUEST']._serialized_end=857
+  _globals['_JOBSUMMARY']._serialized_start=859
+  _globals['_JOBSUMMARY']._serialized_end=972
+  _globals['_JOBLIST']._serialized_start=974
+  _globals['_JOBLIST']._serialized_end=1022
+  _globals['_SURVEYREPLY']._serialized_start=1024
+  _globals['_SURVEYREPLY']._serialized_end=1080
+  _globals['_SURVEYENTRY']._serialized_start=1082
+  _globals['_SURVEYENTRY']._serialized_end=1198
+  _globals['_CATALOGUELIST']._serialized_start=1200
+  _globals['_CATALOGUELIST']._serialized_end=1261
+  _globals['_CATALOGUEENTRY']._serialized_start=1263
+  _globals['_CATALOGUEENTRY']._serialized_end=1372
+  _globals['_COORDINATOR']._serialized_start=1375
+  _globals['_COORDINATOR']._serialized_end=2046
 # @@protoc_insertion_point(module_scope)

@@ -24,15 +24,15 @@ class WatchRequest(_message.Message):
     def __init__(self, job: _Optional[str] = ..., after: _Optional[int] = ...) -> None: ...
 
 class JobEvent(_message.Message):
-    __slots__ = ("job", "sequence", "state", "step", "round", "party", "bytes_done", "bytes_total", "error", "seconds", "sealed")
+    __slots__ = ("job", "sequence", "state", "step", "round", "party", "ciphertexts_done", "ciphertexts_total", "error", "seconds", "sealed")
     JOB_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     STEP_FIELD_NUMBER: _ClassVar[int]
     ROUND_FIELD_NUMBER: _ClassVar[int]
     PARTY_FIELD_NUMBER: _ClassVar[int]
-    BYTES_DONE_FIELD_NUMBER: _ClassVar[int]
-    BYTES_TOTAL_FIELD_NUMBER: _ClassVar[int]
+    CIPHERTEXTS_DONE_FIELD_NUMBER: _ClassVar[int]
+    CIPHERTEXTS_TOTAL_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
     SECONDS_FIELD_NUMBER: _ClassVar[int]
     SEALED_FIELD_NUMBER: _ClassVar[int]
@@ -42,12 +42,12 @@ class JobEvent(_message.Message):
     step: str
     round: int
     party: str
-    bytes_done: int
-    bytes_total: int
+    ciphertexts_done: int
+    ciphertexts_total: int
     error: _common_pb2.ErrorNotice
     seconds: float
     sealed: bytes
-    def __init__(self, job: _Optional[str] = ..., sequence: _Optional[int] = ..., state: _Optional[str] = ..., step: _Optional[str] = ..., round: _Optional[int] = ..., party: _Optional[str] = ..., bytes_done: _Optional[int] = ..., bytes_total: _Optional[int] = ..., error: _Optional[_Union[_common_pb2.ErrorNotice, _Mapping]] = ..., seconds: _Optional[float] = ..., sealed: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, job: _Optional[str] = ..., sequence: _Optional[int] = ..., state: _Optional[str] = ..., step: _Optional[str] = ..., round: _Optional[int] = ..., party: _Optional[str] = ..., ciphertexts_done: _Optional[int] = ..., ciphertexts_total: _Optional[int] = ..., error: _Optional[_Union[_common_pb2.ErrorNotice, _Mapping]] = ..., seconds: _Optional[float] = ..., sealed: _Optional[bytes] = ...) -> None: ...
 
 class ResultFrame(_message.Message):
     __slots__ = ("commitments", "receipts", "round", "ciphertexts", "party", "sealed", "traffic", "phases")
