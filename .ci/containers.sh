@@ -8,6 +8,7 @@ export CONTAINERS_CONF=$here/containers.conf DEBIAN_FRONTEND=noninteractive
 base=docker.io/library/python:3.11-slim
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+export PATH=$PATH:/usr/sbin:/sbin # iptables
 started=$SECONDS
 
 cannot() {
