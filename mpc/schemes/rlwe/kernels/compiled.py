@@ -25,6 +25,8 @@ __all__ = ["cache_directory", "compiled", "inlined"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_claimed: set[str] = set()
+
 if sys.byteorder != "little":
     raise ConfigurationError("the rlwe scheme runs on little-endian machines")
 
@@ -67,6 +69,7 @@ def compiled(function: F) -> F:
     directory = cache_directory()
     if directory is None:
         return inlined(function)
+    _claim(function)
     before = config.CACHE_DIR
     config.CACHE_DIR = str(directory)  # read while the function is decorated, and by nothing of ours later
     try:
@@ -78,5 +81,22 @@ def compiled(function: F) -> F:
 
 def inlined(function: F) -> F:
     """Compile a part of kernels, whose code becomes part of theirs."""
+    _claim(function)
     kernel: F = njit(nogil=True)(function)
     return kernel
+
+
+def _claim(function: Callable[..., Any]) -> None:
+    """Refuse a second function of one name.
+
+    Kernels that different processes compiled come together in one process, each with its copies of its parts. The
+    loader takes parts of one symbol for one function, and a symbol is a name, types of arguments and a number that
+    counts within the compiling process. So a name must say all.
+
+    Raises:
+        ConfigurationError: Another function has the name.
+    """
+    name = f"{function.__module__}.{function.__qualname__}"
+    if name in _claimed:
+        raise ConfigurationError(f"two compiled functions are called {name}")
+    _claimed.add(name)

@@ -183,7 +183,6 @@ def _make_forward(arithmetic: type[Rows]) -> Any:
     fresh = _operation(arithmetic, _emit_forward_four_refreshed)
     floating = arithmetic is Floating
 
-    @inlined
     def run(x: int, n: int, table: int, modulus: int) -> None:
         rows, blocks, level, size = n, 1, 0, n
         if floating:
@@ -214,7 +213,8 @@ def _make_forward(arithmetic: type[Rows]) -> Any:
                 parts, part, depth = parts << 2, part >> 2, depth + 1
             leave(base, 0, rows, 0, 0, modulus)
 
-    return run
+    run.__qualname__ = f"forward_{arithmetic.__name__.lower()}"  # `inlined` says why
+    return inlined(run)
 
 
 def _make_inverse(arithmetic: type[Rows]) -> Any:
@@ -222,7 +222,6 @@ def _make_inverse(arithmetic: type[Rows]) -> Any:
     two, four = _operation(arithmetic, _emit_inverse_two), _operation(arithmetic, _emit_inverse_four)
     floating = arithmetic is Floating
 
-    @inlined
     def run(x: int, n: int, table: int, modulus: int, factor: int) -> None:
         for block in range(n >> 8):
             base, part, parts = x + block * 256 * 64, 4, 64
@@ -243,7 +242,8 @@ def _make_inverse(arithmetic: type[Rows]) -> Any:
             two(x, n * 32, n >> 1, table + 16, 0, modulus)
         scale(x, 0, n, factor, 0, modulus)
 
-    return run
+    run.__qualname__ = f"inverse_{arithmetic.__name__.lower()}"
+    return inlined(run)
 
 
 _forward_ifma, _forward_floating = _make_forward(Ifma), _make_forward(Floating)
