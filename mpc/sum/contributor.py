@@ -11,16 +11,25 @@ from mpc.errors import ParameterError
 from mpc.packing.layout import CHECK_SLOTS, SegmentLayout, VectorLayout
 from mpc.packing.limbs import LimbWriter, to_limbs
 from mpc.packing.segments import Segment, SegmentValues, check_bound
+from mpc.params.base import ParameterSet
 from mpc.schemes.base import Encryptor
 from mpc.sum.masks import Masks
 from mpc.sum.messages import ciphertext_digest, ciphertext_list_digest
 
-__all__ = ["BATCH_CIPHERTEXTS", "Contributor", "position_tags"]
+__all__ = ["Contributor", "batch_ciphertexts", "position_tags"]
 
-BATCH_CIPHERTEXTS = 16
-"""Ciphertexts that travel and are added together; every role's memory is a few batches."""
+_BATCH_BYTES = 2 << 20
+_MOST_AT_ONCE = 128
 
 _READ_VALUES = 1 << 15
+
+
+def batch_ciphertexts(parameters: ParameterSet) -> int:
+    """Ciphertexts that are made, travel and are added together: two megabytes, in the blocks of eight of our kernels.
+
+    Every role's memory is a few batches.
+    """
+    return max(8, min(_MOST_AT_ONCE, _BATCH_BYTES // parameters.ciphertext_bytes // 8 * 8))
 
 
 def position_tags(transcript: bytes, first_ciphertext: int, count: int, width_bits: int) -> NDArray[np.uint64]:
@@ -90,13 +99,14 @@ class Contributor:
 
     def _payload_rows(self) -> Iterator[NDArray[np.uint64]]:
         writer = LimbWriter(self.layout.slots_per_ciphertext)
-        full = BATCH_CIPHERTEXTS * self.layout.slots_per_ciphertext
+        batch = batch_ciphertexts(self.layout.parameters)
+        full = batch * self.layout.slots_per_ciphertext
         for slots in self._masked_slots():
             writer.push(slots)
             while writer.held >= full:
-                yield writer.rows(BATCH_CIPHERTEXTS)
+                yield writer.rows(batch)
         while writer.held:
-            yield writer.rows(BATCH_CIPHERTEXTS)
+            yield writer.rows(batch)
 
     def _masked_slots(self) -> Iterator[NDArray[np.uint64]]:
         width = self.layout.width_bits

@@ -18,7 +18,7 @@ from mpc.runtime.peers import PartyPeer
 from mpc.schemes import public as public_schemes
 from mpc.schemes.base import Adder
 from mpc.sum.aggregator import Aggregator
-from mpc.sum.contributor import BATCH_CIPHERTEXTS
+from mpc.sum.contributor import batch_ciphertexts
 from mpc.sum.messages import Commitment, KeyOffer, Receipt
 from mpc.wire import messages as m
 from mpc.wire.job import JobRequest, JobState, request_digest
@@ -274,9 +274,9 @@ class JobRun:
         async with contextlib.AsyncExitStack() as stack:
             for stream in streams.values():
                 stack.push_async_callback(stream.close)
-            total = 0
-            for start in range(0, offer.ciphertexts, BATCH_CIPHERTEXTS):
-                size = min(BATCH_CIPHERTEXTS, offer.ciphertexts - start)
+            total, most = 0, batch_ciphertexts(parameter_set(offer.parameter_set))
+            for start in range(0, offer.ciphertexts, most):
+                size = min(most, offer.ciphertexts - start)
 
                 async def take(party: PartyId, _peer: PartyPeer, size: int = size) -> list[bytes]:
                     return await streams[party].take(size)

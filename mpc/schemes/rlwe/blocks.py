@@ -3,25 +3,40 @@
 Nothing here holds a secret.
 """
 
+import functools
 import itertools
 import os
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mpc.errors import ConfigurationError, ParameterError, WireError
-from mpc.params.base import ParameterSet
+from mpc.params.base import ParameterSet, SetId
 from mpc.schemes.base import Slots
 from mpc.schemes.rlwe.kernels import pipeline
 from mpc.schemes.rlwe.keystream import VectorKeystream
 from mpc.schemes.rlwe.ring import LANES, Arithmetic, Ring, ring
 from mpc.schemes.rlwe.wire import Ciphertext, Kind, wire_format
 
-__all__ = ["DEFAULT", "BlockReader", "Execution", "block_of", "expand_seeds", "for_blocks", "release"]
+__all__ = [
+    "DEFAULT",
+    "BlockReader",
+    "Execution",
+    "Pool",
+    "block_of",
+    "expand_seeds",
+    "for_blocks",
+    "readers",
+    "release",
+]
+
+T = TypeVar("T")
 
 Words = NDArray[np.uint64]
 
@@ -89,6 +104,29 @@ def for_blocks(count: int, execution: Execution, work: Callable[[range], None], 
     edges = [count * i // workers for i in range(workers + 1)]
     with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="rlwe") as pool:
         list(pool.map(work, (range(a, b) for a, b in itertools.pairwise(edges))))
+
+
+class Pool(Generic[T]):
+    """Idle working memory, at most as many pieces as threads were at work at once.
+
+    Mapping it anew for every batch costs a third of an encryption, and threads wait for each other there.
+    """
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._idle: deque[T] = deque()
+
+    @contextmanager
+    def use(self) -> Iterator[T]:
+        """Take a piece, or make one."""
+        try:
+            piece = self._idle.pop()
+        except IndexError:
+            piece = self._make()
+        try:
+            yield piece
+        finally:
+            self._idle.append(piece)
 
 
 def block_of(slots: Slots, block: int) -> Slots:
@@ -169,3 +207,9 @@ class BlockReader:
             for row, (lane, _) in enumerate(seeded):
                 self.c1[:, :, lane] = fresh[:, :, row]
         self.c1[:, :, count:] = 0
+
+
+@functools.cache
+def readers(set_id: SetId, arithmetic: Arithmetic) -> Pool[BlockReader]:
+    """Readers of one ring. What they hold after use came from the wire or is for their user to release."""
+    return Pool(lambda: BlockReader(ring(set_id, arithmetic)))

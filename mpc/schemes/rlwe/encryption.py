@@ -1,15 +1,17 @@
 """Encryption to a public key, and the reading of such keys."""
 
+import functools
+
 import numpy as np
 from numpy.typing import NDArray
 
 from mpc.entropy import Entropy, SystemEntropy
 from mpc.errors import WireError
 from mpc.keys.public import PublicKey
-from mpc.params.base import ParameterSet
+from mpc.params.base import ParameterSet, SetId
 from mpc.params.catalogue import parameter_set
 from mpc.schemes.base import Slots, check_slots
-from mpc.schemes.rlwe.blocks import DEFAULT, Execution, block_of, expand_seeds, for_blocks, release
+from mpc.schemes.rlwe.blocks import DEFAULT, Execution, Pool, block_of, expand_seeds, for_blocks, release
 from mpc.schemes.rlwe.kernels import pipeline
 from mpc.schemes.rlwe.keystream import VectorKeystream
 from mpc.schemes.rlwe.noise import bounds
@@ -85,17 +87,32 @@ class PublicEncryptor:
         return out
 
     def _encrypt(self, slots: Slots, stream: VectorKeystream, blocks: range, out: list[bytes]) -> None:
-        constants, kernels = self._ring, pipeline()
-        n, noise = constants.degree, bounds(self._parameters).fresh_public
-        words = np.empty(2 * error_words(LANES * n) + 2 * n, dtype=np.uint64)
-        work = np.empty((3, n, LANES), dtype=np.uint64)
-        packed = np.empty((LANES, 2 * constants.primes * n * 25 // 32), dtype=np.uint64)
-        for block in blocks:
-            stream.fill(block * words.size, words)
-            kernels.encrypt_public(
-                block_of(slots, block), words, self._p0, self._p1, constants.plain, constants.scale,
-                constants.modulus, constants.forward, work, packed, constants.ifma,
-            )  # fmt: skip
-            for row in range(LANES * block, min(LANES * (block + 1), slots.shape[0])):
-                out[row] = encode(self._parameters, Kind.PUBLIC, packed[row - LANES * block], noise=noise)
-        release(words, work)
+        constants, kernels, noise = self._ring, pipeline(), bounds(self._parameters).fresh_public
+        with _scratches(self._parameters.id).use() as scratch:
+            try:
+                for block in blocks:
+                    stream.fill(block * scratch.words.size, scratch.words)
+                    kernels.encrypt_public(
+                        block_of(slots, block), scratch.words, self._p0, self._p1, constants.plain, constants.scale,
+                        constants.modulus, constants.forward, scratch.work, scratch.packed, constants.ifma,
+                    )  # fmt: skip
+                    for row in range(LANES * block, min(LANES * (block + 1), slots.shape[0])):
+                        packed = scratch.packed[row - LANES * block]
+                        out[row] = encode(self._parameters, Kind.PUBLIC, packed, noise=noise)
+            finally:
+                release(scratch.words, scratch.work)
+
+
+class _Scratch:
+    """One thread's working memory of encryption; holds secrets until it is released."""
+
+    def __init__(self, constants: Ring) -> None:
+        n = constants.degree
+        self.words = np.empty(2 * error_words(LANES * n) + 2 * n, dtype=np.uint64)
+        self.work = np.empty((3, n, LANES), dtype=np.uint64)
+        self.packed = np.empty((LANES, 2 * constants.primes * n * 25 // 32), dtype=np.uint64)
+
+
+@functools.cache
+def _scratches(set_id: SetId) -> Pool[_Scratch]:
+    return Pool(lambda: _Scratch(DEFAULT.ring(parameter_set(set_id))))

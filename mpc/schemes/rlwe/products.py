@@ -11,12 +11,9 @@ Measured attacks on products that lack one of them: tests/leakage/test_score_lea
 
 import functools
 import itertools
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +22,7 @@ from mpc.entropy import Entropy, Keystream, SystemEntropy
 from mpc.errors import ParameterError, WireError
 from mpc.keys.public import PublicKey
 from mpc.params.base import SetId
-from mpc.schemes.rlwe.blocks import DEFAULT, BlockReader, Execution, for_blocks, release
+from mpc.schemes.rlwe.blocks import DEFAULT, Execution, Pool, for_blocks, readers, release
 from mpc.schemes.rlwe.encryption import read_public_key
 from mpc.schemes.rlwe.kernels import pipeline
 from mpc.schemes.rlwe.matrix import EncodedMatrix, product_kernels
@@ -36,8 +33,6 @@ from mpc.schemes.rlwe.ring import LANES, Arithmetic, Ring, error_words, multipli
 from mpc.schemes.rlwe.wire import Ciphertext, Kind, parse_batch
 
 __all__ = ["Cover", "Protection", "Workspace"]
-
-T = TypeVar("T")
 
 Words = NDArray[np.uint64]
 
@@ -113,7 +108,7 @@ class Workspace:
         constants, kernels = self.execution.ring(matrix.parameters), product_kernels()
 
         def work(some: range) -> None:
-            with _readers(constants.parameters.id, constants.arithmetic).use() as reader:
+            with readers(constants.parameters.id, constants.arithmetic).use() as reader:
                 for query, first in (places[i] for i in some):
                     reader.read(batches[query][first : first + LANES])
                     kernels.arrange_query(reader.c0, reader.c1, self.query[query], first)
@@ -141,34 +136,9 @@ class Workspace:
         return self.products[:count, : len(rows)]
 
 
-class _Pool(Generic[T]):
-    """Idle working memory, at most as many pieces as threads were at work at once."""
-
-    def __init__(self, make: Callable[[], T]) -> None:
-        self._make = make
-        self._idle: deque[T] = deque()
-
-    @contextmanager
-    def use(self) -> Iterator[T]:
-        """Take a piece, or make one."""
-        try:
-            piece = self._idle.pop()
-        except IndexError:
-            piece = self._make()
-        try:
-            yield piece
-        finally:
-            self._idle.append(piece)
-
-
 @functools.cache
-def _readers(set_id: SetId, arithmetic: Arithmetic) -> _Pool[BlockReader]:
-    return _Pool(lambda: BlockReader(ring(set_id, arithmetic)))
-
-
-@functools.cache
-def _scratches(set_id: SetId, arithmetic: Arithmetic) -> "_Pool[_Scratch]":
-    return _Pool(lambda: _Scratch(ring(set_id, arithmetic)))
+def _scratches(set_id: SetId, arithmetic: Arithmetic) -> "Pool[_Scratch]":
+    return Pool(lambda: _Scratch(ring(set_id, arithmetic)))
 
 
 class _Scratch:

@@ -4,6 +4,7 @@ The coordinator never loads this module. The material of a secret key is a seed 
 secret, the key's error and the uniform half follow; a group's key travels as these 32 bytes.
 """
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, NoReturn
@@ -15,10 +16,10 @@ from mpc.entropy import Entropy, SystemEntropy, expand
 from mpc.errors import KeyAccessError, ParameterError, WireError
 from mpc.keys.public import PublicKey
 from mpc.keys.secret import SecretKey
-from mpc.params.base import ParameterSet
+from mpc.params.base import ParameterSet, SetId
 from mpc.params.catalogue import parameter_set
 from mpc.schemes.base import Decryptor, Encryptor, Slots, check_slots
-from mpc.schemes.rlwe.blocks import DEFAULT, BlockReader, Execution, block_of, expand_seeds, for_blocks, release
+from mpc.schemes.rlwe.blocks import DEFAULT, Execution, Pool, block_of, expand_seeds, for_blocks, readers, release
 from mpc.schemes.rlwe.encryption import expand_key_seed
 from mpc.schemes.rlwe.kernels import pipeline
 from mpc.schemes.rlwe.keystream import VectorKeystream
@@ -142,26 +143,43 @@ class SymmetricEncryptor:
         return out
 
     def _encrypt(self, slots: Slots, stream: VectorKeystream, seed: bytes, blocks: range, out: list[bytes]) -> None:
-        constants, kernels = self._ring, pipeline()
-        n, k, noise = constants.degree, constants.primes, bounds(self._parameters).fresh_symmetric
-        words = np.empty(error_words(LANES * n), dtype=np.uint64)
-        public = np.empty((LANES, k * wire_format(self._parameters).region_words), dtype=np.uint64)
-        uniform = np.empty((k, n, LANES), dtype=np.uint64)
-        work = np.empty((1, n, LANES), dtype=np.uint64)
-        packed = np.empty((LANES, k * n * 25 // 32), dtype=np.uint64)
-        for block in blocks:
-            first = LANES * block
-            stream.fill(block * words.size, words)
-            expand_seeds([(seed, first + lane) for lane in range(LANES)], public)
-            if not kernels.expand_block(public, constants.scale, uniform):
-                raise WireError("a seed gives too few residues")
-            kernels.encrypt_seeded(
-                block_of(slots, block), words, uniform, self._minus_s, constants.plain, constants.scale,
-                constants.modulus, constants.forward, work, packed, constants.ifma,
-            )  # fmt: skip
-            for row in range(first, min(first + LANES, slots.shape[0])):
-                out[row] = encode(self._parameters, Kind.SEEDED, packed[row - first], noise=noise, seed=seed, index=row)
-        release(words, work)
+        constants, kernels, parameters = self._ring, pipeline(), self._parameters
+        noise = bounds(parameters).fresh_symmetric
+        with _scratches(parameters.id).use() as scratch:
+            try:
+                for block in blocks:
+                    first = LANES * block
+                    stream.fill(block * scratch.words.size, scratch.words)
+                    expand_seeds([(seed, first + lane) for lane in range(LANES)], scratch.public)
+                    if not kernels.expand_block(scratch.public, constants.scale, scratch.uniform):
+                        raise WireError("a seed gives too few residues")
+                    kernels.encrypt_seeded(
+                        block_of(slots, block), scratch.words, scratch.uniform, self._minus_s, constants.plain,
+                        constants.scale, constants.modulus, constants.forward, scratch.work, scratch.packed,
+                        constants.ifma,
+                    )  # fmt: skip
+                    for row in range(first, min(first + LANES, slots.shape[0])):
+                        packed = scratch.packed[row - first]
+                        out[row] = encode(parameters, Kind.SEEDED, packed, noise=noise, seed=seed, index=row)
+            finally:
+                release(scratch.words, scratch.work)
+
+
+class _Scratch:
+    """One thread's working memory of symmetric encryption; holds secrets until it is released."""
+
+    def __init__(self, constants: Ring) -> None:
+        n, k = constants.degree, constants.primes
+        self.words = np.empty(error_words(LANES * n), dtype=np.uint64)
+        self.public = np.empty((LANES, k * wire_format(constants.parameters).region_words), dtype=np.uint64)
+        self.uniform = np.empty((k, n, LANES), dtype=np.uint64)
+        self.work = np.empty((1, n, LANES), dtype=np.uint64)
+        self.packed = np.empty((LANES, k * n * 25 // 32), dtype=np.uint64)
+
+
+@functools.cache
+def _scratches(set_id: SetId) -> Pool[_Scratch]:
+    return Pool(lambda: _Scratch(DEFAULT.ring(parameter_set(set_id))))
 
 
 def symmetric_encryptor(
@@ -204,15 +222,17 @@ class RlweDecryptor:
 
     def _decrypt(self, batch: list[Ciphertext], blocks: range, out: Words) -> None:
         constants, kernels = self._ring, pipeline()
-        reader = BlockReader(constants)
         high, low = (np.empty((constants.degree, LANES), dtype=np.uint64) for _ in range(2))
-        for block in blocks:
-            reader.read(batch[LANES * block : LANES * (block + 1)])
-            kernels.open_block(
-                reader.c0, reader.c1, self._s, constants.fraction, constants.open_factor, constants.plain,
-                constants.modulus, constants.inverse, high, low, out[block], constants.ifma,
-            )  # fmt: skip
-        release(high, low, reader.c0)
+        with readers(self._parameters.id, constants.arithmetic).use() as reader:
+            try:
+                for block in blocks:
+                    reader.read(batch[LANES * block : LANES * (block + 1)])
+                    kernels.open_block(
+                        reader.c0, reader.c1, self._s, constants.fraction, constants.open_factor, constants.plain,
+                        constants.modulus, constants.inverse, high, low, out[block], constants.ifma,
+                    )  # fmt: skip
+            finally:
+                release(high, low, reader.c0)
 
 
 def decryptor(secret: SecretKey, *, execution: Execution = DEFAULT) -> Decryptor:
