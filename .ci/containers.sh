@@ -6,19 +6,19 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 export CONTAINERS_CONF=$here/containers.conf DEBIAN_FRONTEND=noninteractive
 base=docker.io/library/python:3.11-slim
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
 export PATH=$PATH:/usr/sbin:/sbin # iptables
 started=$SECONDS
 
 cannot() {
     local said
-    said=$(grep -v '^ *$' "$work/said" 2>/dev/null | tail -n 1 | cut -c 1-200 || true)
+    said=$(grep -v '^ *$' "$scratch/said" 2>/dev/null | tail -n 1 | cut -c 1-200 || true)
     echo "SKIPPED LANE images: $1${said:+ ($said)}"
     exit 1
 }
 # Run a command within seconds; what it says is shown only if the lane is given up.
-within() { timeout "$@" >"$work/said" 2>&1 </dev/null; }
+within() { timeout "$@" >"$scratch/said" 2>&1 </dev/null; }
 
 [ "$(id -u)" = 0 ] || cannot "it needs root"
 command -v apt-get >/dev/null || cannot "it needs apt-get"
@@ -34,9 +34,9 @@ command -v docker-compose >/dev/null || within 120 apt-get install -y -qq --no-i
 echo "image lane: programs after $((SECONDS - started)) s"
 
 # May this machine start a container at all? An empty root with the machine's own programs costs half a second.
-mkdir -p "$work/root"/{usr,proc,sys,dev,etc,tmp,run}
-ln -s usr/bin usr/lib usr/lib64 "$work/root/"
-within 60 podman run --rm -v /usr:/usr:ro --rootfs "$work/root" /usr/bin/true || cannot "podman cannot start a container"
+mkdir -p "$scratch/rootfs"/{usr,proc,sys,dev,etc,tmp,run}
+ln -s usr/bin usr/lib usr/lib64 "$scratch/rootfs/"
+within 60 podman run --rm -v /usr:/usr:ro --rootfs "$scratch/rootfs" /usr/bin/true || cannot "podman cannot start a container"
 
 # The home-made base carries this machine's certificate bundle, so it stays on this machine.
 if ! podman image exists "$base"; then
@@ -46,8 +46,8 @@ if ! podman image exists "$base"; then
         --dpkgopt='path-exclude=/usr/share/man/*' \
         --customize-hook='rm -f "$1"/usr/lib/python3.*/EXTERNALLY-MANAGED; ln -s /usr/bin/python3 "$1"/usr/local/bin/python' \
         --customize-hook='copy-in /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs' \
-        bookworm "$work/base.tar" || cannot "the base image could not be made"
-    within 120 podman import -q "$work/base.tar" "$base" || cannot "the base image could not be imported"
+        bookworm "$scratch/base.tar" || cannot "the base image could not be made"
+    within 120 podman import -q "$scratch/base.tar" "$base" || cannot "the base image could not be imported"
 fi
 echo "image lane: base image after $((SECONDS - started)) s"
 

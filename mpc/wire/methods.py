@@ -34,6 +34,41 @@ _COORDINATOR = frozenset({Role.COORDINATOR})
 _ANALYST = frozenset({Role.ANALYST})
 _LONG: Final = 3600.0
 
+
+def _scoring(callers: frozenset[Role], offers: type[m.Message], offers_bytes: int) -> tuple[Method, ...]:
+    """Scoring, which the coordinator passes on: the same methods at both, but for whose offers."""
+    return (
+        Method(
+            name="Catalogues",
+            request=m.CataloguesRequest,
+            reply=offers,
+            callers=callers,
+            reply_limit_bytes=offers_bytes,
+            deadline_s=120,
+        ),
+        Method(
+            name="Labels",
+            request=m.LabelsRequest,
+            reply=m.LabelsFrame,
+            callers=callers,
+            reply_stream=True,
+            reply_limit_bytes=MAX_FRAME_BYTES,
+            deadline_s=600,
+        ),
+        Method(
+            name="Score",
+            request=m.ScoreFrame,
+            reply=m.ScoreReplyFrame,
+            callers=callers,
+            request_stream=True,
+            reply_stream=True,
+            request_limit_bytes=MAX_FRAME_BYTES,
+            reply_limit_bytes=MAX_FRAME_BYTES,
+            deadline_s=_LONG,
+        ),
+    )
+
+
 _PARTY: Final = (
     Method(
         name="Describe", request=m.DescribeRequest, reply=m.Description, callers=_COORDINATOR | _ANALYST, deadline_s=10
@@ -91,34 +126,7 @@ _PARTY: Final = (
         deadline_s=_LONG,
     ),
     Method(name="Cancel", request=m.JobReference, reply=m.Acknowledgement, callers=_COORDINATOR, deadline_s=10),
-    Method(
-        name="Catalogues",
-        request=m.CataloguesRequest,
-        reply=m.CatalogueOffers,
-        callers=_COORDINATOR,
-        reply_limit_bytes=MAX_REQUEST_BYTES // 4,
-        deadline_s=120,
-    ),
-    Method(
-        name="Labels",
-        request=m.LabelsRequest,
-        reply=m.LabelsFrame,
-        callers=_COORDINATOR,
-        reply_stream=True,
-        reply_limit_bytes=MAX_FRAME_BYTES,
-        deadline_s=600,
-    ),
-    Method(
-        name="Score",
-        request=m.ScoreFrame,
-        reply=m.ScoreReplyFrame,
-        callers=_COORDINATOR,
-        request_stream=True,
-        reply_stream=True,
-        request_limit_bytes=MAX_FRAME_BYTES,
-        reply_limit_bytes=MAX_FRAME_BYTES,
-        deadline_s=_LONG,
-    ),
+    *_scoring(_COORDINATOR, m.CatalogueOffers, MAX_REQUEST_BYTES // 4),
 )
 
 _HUB: Final = (
@@ -163,34 +171,7 @@ _HUB: Final = (
         callers=_ANALYST | frozenset({Role.PARTY}),  # a party learns how it is reached itself, and of nobody else
         reply_limit_bytes=MAX_REQUEST_BYTES,
     ),
-    Method(
-        name="Catalogues",
-        request=m.CataloguesRequest,
-        reply=m.CatalogueList,
-        callers=_ANALYST,
-        reply_limit_bytes=MAX_REQUEST_BYTES,
-        deadline_s=120,
-    ),
-    Method(
-        name="Labels",
-        request=m.LabelsRequest,
-        reply=m.LabelsFrame,
-        callers=_ANALYST,
-        reply_stream=True,
-        reply_limit_bytes=MAX_FRAME_BYTES,
-        deadline_s=600,
-    ),
-    Method(
-        name="Score",
-        request=m.ScoreFrame,
-        reply=m.ScoreReplyFrame,
-        callers=_ANALYST,
-        request_stream=True,
-        reply_stream=True,
-        request_limit_bytes=MAX_FRAME_BYTES,
-        reply_limit_bytes=MAX_FRAME_BYTES,
-        deadline_s=_LONG,
-    ),
+    *_scoring(_ANALYST, m.CatalogueList, MAX_REQUEST_BYTES),
 )
 
 PARTY_METHODS: Final[Mapping[str, Method]] = MappingProxyType({x.name: x for x in _PARTY})

@@ -45,6 +45,19 @@ def absolute_sources(config: PartyConfig, base: Path) -> PartyConfig:
     return msgspec.structs.replace(config, sources=fixed, trainers=trainers)
 
 
+def _pool(config: PartyConfig, metrics: Metrics) -> WorkerPool:
+    limits = config.limits
+    return WorkerPool(
+        most=config.jobs_at_once,
+        memory_bytes=config.worker_memory_bytes
+        or max(DEFAULT_MEMORY_BYTES, address_space(limits.memory_bytes, limits.threads)),
+        warm=config.warm,
+        threads=limits.threads,
+        metrics=metrics,
+        node=config.name,
+    )
+
+
 async def run(path: Path, config: PartyConfig) -> None:
     """Serve until told to stop."""
     base = path.parent
@@ -56,15 +69,7 @@ async def run(path: Path, config: PartyConfig) -> None:
         raise ConfigurationError(f"{config.name} is not a party of the room under this key")
     state, metrics, leaf = base / config.state, Metrics(), CurrentLeaf(keys)
     metrics.watch("sealroom_certificate_expiry_seconds", "When the certificate ends.", lambda: {"": leaf.expires})
-    pool = WorkerPool(
-        most=config.jobs_at_once,
-        memory_bytes=config.worker_memory_bytes
-        or max(DEFAULT_MEMORY_BYTES, address_space(config.limits.memory_bytes, config.limits.threads)),
-        warm=config.warm,
-        threads=config.limits.threads,
-        metrics=metrics,
-        node=config.name,
-    )
+    pool = _pool(config, metrics)
     policy = Policy.load(base / config.policy)
     node = PartyNode(
         config=config,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mpc.plan import Explanation
     from mpc.plan.cost import Line
 
-__all__ = ["explain", "open_profile", "query", "session", "stated_line", "tables"]
+__all__ = ["explain", "open_profile", "query", "session", "stated_line", "stated_output", "tables"]
 
 SqlArgument = Annotated[str | None, typer.Argument(help="The SQL; without it, a prompt or standard input.")]
 FileOption = Annotated[Path | None, typer.Option("--file", "-f", help="Read the SQL from a file; - is standard input.")]
@@ -91,13 +91,8 @@ def query(
     _no_progress: NoProgressFlag = False,
 ) -> None:
     """Ask the room a question in SQL; only you can open the answer."""
-    from mpc.client.cli.formats import Format, duration_s
-
     terminal: Terminal = context.obj
-    try:
-        wanted, seconds = Format(format_), duration_s(timeout)
-    except ValueError as error:
-        raise typer.BadParameter(f"{error}: --format is table, json or csv; --timeout is 90s, 10m or 1h") from None
+    wanted, seconds = stated_output(format_, timeout)
     text = _text(sql, file)
     line = stated_line(bandwidth, latency)
     asking = _Asking(terminal, scheme, line, seconds, wanted, output, report=report)
@@ -276,6 +271,16 @@ def explain(
         print_json({**envelope("ok", 0), "plan": msgspec.to_builtins(found)})
     else:
         print(found.text())  # noqa: T201 - the result
+
+
+def stated_output(format_: str, timeout: str) -> "tuple[Format, float]":
+    """The stated format, and the stated timeout in seconds."""
+    from mpc.client.cli.formats import Format, duration_s
+
+    try:
+        return Format(format_), duration_s(timeout)
+    except ValueError as error:
+        raise typer.BadParameter(f"{error}: --format is table, json or csv; --timeout is 90s, 10m or 1h") from None
 
 
 def stated_line(bandwidth: str | None, latency: str | None) -> "Line | None":

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from mpc.client.cli.asking import BandwidthOption, LatencyOption, session, stated_line
+from mpc.client.cli.asking import BandwidthOption, LatencyOption, session, stated_line, stated_output
 from mpc.client.cli.terminal import JsonFlag, NoProgressFlag, QuietFlag, RoomOption, Terminal, envelope, print_json
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from mpc.client.cli.formats import Format
+    from mpc.client.score_answer import ScoreAnswer
     from mpc.client.score_plan import OfferedCatalogue
 
 __all__ = ["catalogues", "score"]
@@ -78,15 +80,8 @@ def score(
     _no_progress: NoProgressFlag = False,
 ) -> None:
     """Score a party's catalogue for a vector that nobody else sees; only you can open the scores."""
-    import numpy as np
-
-    from mpc.client.cli.formats import Format, duration_s, render, report_data
-
     terminal: Terminal = context.obj
-    try:
-        wanted, seconds = Format(format_), duration_s(timeout)
-    except ValueError as error:
-        raise typer.BadParameter(f"{error}: --format is table, json or csv; --timeout is 90s, 10m or 1h") from None
+    wanted, seconds = stated_output(format_, timeout)
     query = _read(vectors)
     with session(room) as (analyst, runner):
         if explain:
@@ -100,6 +95,14 @@ def score(
             query, catalogue, k, scheme=scheme, line=stated_line(bandwidth, latency), rescale=rescale, timeout_s=seconds
         )
         answer = runner.run(work)
+    _show(terminal, answer, wanted, output, report=report)
+
+
+def _show(terminal: Terminal, answer: "ScoreAnswer", wanted: "Format", output: Path | None, *, report: bool) -> None:
+    import numpy as np
+
+    from mpc.client.cli.formats import render, report_data
+
     if output is not None:
         with output.open("wb") as sink:
             np.save(sink, answer.scores, allow_pickle=False)

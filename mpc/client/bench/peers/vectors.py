@@ -133,76 +133,34 @@ def _tenseal_ckks(_level: Level) -> Ops:
 
 def _seal(_level: Level) -> Ops:
     """Stock SEAL through `tenseal.sealapi`: BFV, N = 4096, its default chain, batching modulo a 54-bit prime."""
-    import tenseal.sealapi as seal
-
+    from mpc.client.bench.peers.seal_vectors import StockSeal
     from mpc.schemes.bfv.native import Scratch
 
-    number, degree, bits = version("tenseal"), 4096, 50
-    chosen = seal.EncryptionParameters(seal.SCHEME_TYPE.BFV)
-    chosen.set_poly_modulus_degree(degree)
-    chosen.set_coeff_modulus(seal.CoeffModulus.BFVDefault(degree, seal.SEC_LEVEL_TYPE.TC128))
-    chosen.set_plain_modulus(seal.PlainModulus.Batching(degree, 54))
-    context = seal.SEALContext(chosen, True, seal.SEC_LEVEL_TYPE.TC128)  # noqa: FBT003 - a native signature
-    generator, key = seal.KeyGenerator(context), seal.PublicKey()
-    generator.create_public_key(key)
-    encryptor = seal.Encryptor(context, key, generator.secret_key())
-    decryptor, encoder, evaluator = (
-        seal.Decryptor(context, generator.secret_key()), seal.BatchEncoder(context), seal.Evaluator(context),
-    )  # fmt: skip
-    plain = _values(degree, bits)
-    encoded = seal.Plaintext()
-    encoder.encode(plain, encoded)
-    scratch = Scratch().__enter__()
-
-    def encrypt(*, symmetric: bool) -> Any:
-        text, made = seal.Plaintext(), seal.Ciphertext()
-        encoder.encode(plain, text)
-        (encryptor.encrypt_symmetric if symmetric else encryptor.encrypt)(text, made)
-        return made
-
-    def decrypt(ciphertext: Any) -> list[int]:
-        text = seal.Plaintext()
-        decryptor.decrypt(ciphertext, text)
-        return list(encoder.decode_int64(text))
+    native, scratch, bits = StockSeal(), Scratch().__enter__(), 50
+    plain = _values(native.degree, bits)
 
     def opens(made: Any, factor: int) -> None:
-        expect(decrypt(made) == [factor * v for v in plain], "a result is wrong")
+        expect(native.decrypt(made) == [factor * v for v in plain], "a result is wrong")
 
-    def save(ciphertext: Any) -> bytes:
-        scratch.write(b"")
-        ciphertext.save(scratch.path)
-        return scratch.read()
+    def load() -> Any:
+        return native.load(data, scratch)
 
-    def load(data: bytes) -> Any:
-        made = seal.Ciphertext()
-        scratch.write(data)
-        made.load(context, scratch.path)
-        return made
-
-    def add(running: Any, more: Any) -> Any:
-        evaluator.add_inplace(running, more)
-        return running
-
-    def keys() -> Any:
-        made, fresh = seal.KeyGenerator(context), seal.PublicKey()
-        made.create_public_key(fresh)
-        return fresh
-
-    ciphertext = encrypt(symmetric=False)
-    data = save(ciphertext)
-    seeded = save(encryptor.encrypt_symmetric(encoded))
+    ciphertext = native.encrypt(plain)
+    data = native.save(ciphertext, scratch)
+    seeded = native.save(native.encrypt_seeded(plain), scratch)
     table = {
-        "keygen": Op(lambda _: keys(), _seen),
-        "encrypt": Op(lambda _: encrypt(symmetric=False), lambda c: opens(c, 1), None, len(data)),
-        "encrypt-symmetric": Op(lambda _: encrypt(symmetric=True), lambda c: opens(c, 1), None, len(seeded)),
-        "add": Op(lambda running: add(running, ciphertext), lambda c: opens(c, 2), lambda: load(data)),
-        "parse+add": Op(lambda running: add(running, load(data)), lambda c: opens(c, 2), lambda: load(data)),
-        "decrypt": Op(lambda _: decrypt(ciphertext), lambda v: expect(v == plain, "a result is wrong")),
-        "serialise": Op(lambda _: save(ciphertext), _seen),
-        "parse": Op(lambda _: load(data), lambda c: opens(c, 1)),
+        "keygen": Op(lambda _: native.keys(), _seen),
+        "encrypt": Op(lambda _: native.encrypt(plain), lambda c: opens(c, 1), None, len(data)),
+        "encrypt-symmetric": Op(lambda _: native.encrypt_symmetric(plain), lambda c: opens(c, 1), None, len(seeded)),
+        "add": Op(lambda running: native.add(running, ciphertext), lambda c: opens(c, 2), load),
+        "parse+add": Op(lambda running: native.add(running, load()), lambda c: opens(c, 2), load),
+        "decrypt": Op(lambda _: native.decrypt(ciphertext), lambda v: expect(v == plain, "a result is wrong")),
+        "serialise": Op(lambda _: native.save(ciphertext, scratch), _seen),
+        "parse": Op(lambda _: load(), lambda c: opens(c, 1)),
     }
+    scheme = f"tenseal {version('tenseal')}"
     notes = "tenseal.sealapi, BFV, N = 4096, default chain, lists encoded and decoded"
-    return Ops(op=table.__getitem__, values=degree, bits=bits, security=128, scheme=f"tenseal {number}", notes=notes)
+    return Ops(op=table.__getitem__, values=native.degree, bits=bits, security=128, scheme=scheme, notes=notes)
 
 
 def _phe(level: Level) -> Ops:
