@@ -200,7 +200,10 @@ class _Peer:
                     notice = msgspec.msgpack.decode(cast("bytes", value), type=m.ErrorNotice)
                 except (msgspec.DecodeError, msgspec.ValidationError):
                     return WireError("a peer's error notice cannot be read")
-                return from_notice(notice, **extra)
+                found = from_notice(notice, **extra)
+                if isinstance(found, ResourceExhausted) and not {"member", "party"} & found.fields.keys():
+                    found.fields["member"] = self.member.name  # whose limit it is
+                return found
         code = error.code()
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:
             return DeadlineExceeded("", member=self.member.name)

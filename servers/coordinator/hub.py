@@ -187,7 +187,7 @@ class Hub:
         except asyncio.CancelledError:
             await self._end(live, JobState.ABORTED, JobCancelled("", job=request.job))
         except Exception as error:
-            if (full := disk_full(error)) is None:
+            if (full := disk_full(error, member=self._manifest.coordinator.name)) is None:
                 log.exception("job %s failed unexpectedly", request.job[:8])
             await self._end(live, JobState.ABORTED, full or InternalError(str(error)))
 
@@ -202,7 +202,8 @@ class Hub:
             # The analyst must hear of the end all the same. A record that stays behind is aborted at the next start.
             log.exception("job %s could not be recorded as %s", request.job[:8], state.value)
             if state is JobState.RELEASED:
-                state, error = JobState.ABORTED, disk_full(failure) or InternalError(str(failure))
+                full = disk_full(failure, member=self._manifest.coordinator.name)
+                state, error = JobState.ABORTED, full or InternalError(str(failure))
                 live.run.spool.remove()
         live.state, live.error = state, error
         self._announce(live, step="state")

@@ -1,11 +1,12 @@
 """Summed ciphertexts and sealed bytes on disk, so that memory does not grow with a vector's length."""
 
+import contextlib
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from mpc.errors import InternalError, ResourceExhausted
+from mpc.errors import InternalError
 
 __all__ = ["CiphertextFile", "JobSpool"]
 
@@ -19,17 +20,12 @@ class CiphertextFile:
         self._path = path
         self._file: BinaryIO = path.open("wb")
         self.count = 0
-        self.bytes = 0
 
     def append(self, ciphertexts: Sequence[bytes]) -> None:
-        """Add ciphertexts (`ResourceExhausted` when the disk is full)."""
-        try:
-            for ciphertext in ciphertexts:
-                self._file.write(len(ciphertext).to_bytes(_LENGTH_BYTES, "little"))
-                self._file.write(ciphertext)
-                self.bytes += len(ciphertext)
-        except OSError as error:
-            raise ResourceExhausted(str(error), limit="disk") from None
+        """Add ciphertexts."""
+        for ciphertext in ciphertexts:
+            self._file.write(len(ciphertext).to_bytes(_LENGTH_BYTES, "little"))
+            self._file.write(ciphertext)
         self.count += len(ciphertexts)
 
     def seal(self) -> None:
@@ -89,5 +85,6 @@ class JobSpool:
     def remove(self) -> None:
         """Delete everything."""
         for file in self.rounds.values():
-            file.seal()
+            with contextlib.suppress(OSError):  # on a full disk, what is still in memory cannot be written
+                file.seal()
         shutil.rmtree(self._folder, ignore_errors=True)

@@ -268,7 +268,7 @@ def test_a_disk_that_is_full(hosts, analyst, faults, expected, victim):
     hosts.start(victim)
 
     assert answer["code"] == "E4501"
-    assert ("limit disk, party west" if victim == "west" else "limit disk") in answer["said"]
+    assert f"limit disk, {'party' if victim == 'west' else 'member'} {victim}" in answer["said"]
     assert rows == expected
 
 

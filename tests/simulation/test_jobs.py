@@ -1,5 +1,7 @@
 """Whole jobs over the in-memory transport, with faults and with participants that lie."""
 
+import asyncio
+import contextlib
 import os
 
 import duckdb
@@ -17,6 +19,7 @@ from mpc.errors import (
     ProtocolError,
     RangeError,
     ReplayError,
+    ResourceExhausted,
     TransportError,
     WireError,
 )
@@ -155,6 +158,37 @@ async def test_a_lie_on_the_way_ends_in_a_typed_error_and_never_in_an_answer(roo
     with pytest.raises((IntegrityError, ProtocolError, WireError, RangeError)):
         await room.sql(GROUPED, scheme)
     assert any(told)
+    await assert_recovers(room)
+
+
+async def test_a_disk_that_fills_in_the_middle_is_the_coordinators(room):
+    """The sums of a round have no place; the analyst hears at once, and whose disk it is."""
+
+    def fill(party, method, direction, message):
+        if method == "begin":
+            for spool in (room.folder / "hub/spool").iterdir():
+                for number in range(4):
+                    with contextlib.suppress(FileExistsError):
+                        (spool / f"round-{number}").symlink_to("/dev/full")
+        return message
+
+    room.network.hook = fill
+    with pytest.raises(ResourceExhausted, match=r"limit disk, member hub\)"):
+        await asyncio.wait_for(room.sql(PLAIN), 30)
+    await assert_recovers(room)
+
+
+@pytest.mark.parametrize("state", ["COMMITTED", "RELEASED"])
+async def test_a_job_that_cannot_be_recorded_names_the_coordinator(room, state):
+    """SQLite's own full-disk error, at a transition in the middle and at the last."""
+    database = room.hub._store._db
+    database.executescript(
+        f"CREATE TABLE ballast (b BLOB); CREATE TRIGGER full AFTER UPDATE ON jobs WHEN NEW.state = '{state}' BEGIN"
+        " INSERT INTO ballast VALUES (zeroblob(1000000)); END; PRAGMA max_page_count = 20"
+    )
+    with pytest.raises(ResourceExhausted, match=r"limit disk, member hub\)"):
+        await asyncio.wait_for(room.sql(PLAIN), 30)
+    database.execute("DROP TRIGGER full")
     await assert_recovers(room)
 
 

@@ -15,7 +15,7 @@ from mpc.errors import (
     SourceError,
     WireError,
 )
-from mpc.runtime.channel import GrpcPartyPeer
+from mpc.runtime.channel import GrpcCoordinatorPeer, GrpcPartyPeer
 from mpc.runtime.server import ERROR_METADATA, build_server
 from mpc.runtime.tls import server_credentials
 from mpc.wire import messages as m
@@ -247,6 +247,26 @@ async def test_a_hostile_notice_is_a_wire_error(trailing):
 
     with pytest.raises(WireError):
         await asked(hostile(trailing=trailing), ask)
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [({}, {"member": "hub"}), ({"party": "north"}, {"party": "north"}), ({"member": "ana"}, {"member": "ana"})],
+    ids=["its own", "a party's", "somebody's"],
+)
+async def test_a_coordinators_limit_carries_its_name(room, given, shown):
+    counters, ports = room
+
+    async def behave(message):
+        raise ResourceExhausted("", limit="disk", **given)
+
+    counters[COORDINATOR].behaviours["Describe"] = behave
+    peer = GrpcCoordinatorPeer(member("hub", f"localhost:{ports[COORDINATOR]}"), leaf("ana"))
+    with pytest.raises(ResourceExhausted) as caught:
+        await peer.describe(m.DescribeRequest())
+    await peer.close()
+
+    assert caught.value.fields == {"limit": "disk", **shown}
 
 
 @pytest.mark.parametrize("status", [s for s in CODE if s is not CODE.OK], ids=lambda s: s.name)
