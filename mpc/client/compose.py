@@ -222,8 +222,10 @@ def _open_to_container(member: MemberFolder) -> None:
 def compose_text(name: str, parties: Sequence[str], *, context: Path, image: str, tag: str) -> str:
     """The compose file."""
     services = [_node(COORDINATOR, Role.COORDINATOR, [f"wire_{p}" for p in parties] + ["ask"], context, image, tag)]
-    services += [_node(p, Role.PARTY, [f"wire_{p}", f"db_{p}"], context, image, tag) for p in parties]
-    services.append(_analyst(context, image, tag))
+    for p in parties:  # the first one's service builds the image for all: podman-compose builds services side by side
+        builds = context if p == parties[0] else None
+        services.append(_node(p, Role.PARTY, [f"wire_{p}", f"db_{p}"], builds, image, tag))
+    services.append(_analyst(image, tag))
     networks = ["  ask: {internal: true}", *(f"  wire_{p}: {{internal: true}}" for p in parties)]
     networks += [f"  db_{p}: {{internal: true}}  # {p}'s database is a service on this network alone" for p in parties]
     volumes = [f"  state_{n}: {{}}" for n in (COORDINATOR, *parties, ANALYST)]
@@ -242,14 +244,18 @@ def _short(secret: str) -> str:
     return secret.replace(".", "_")
 
 
-def _hardened(name: str, context: Path, image: str, target: str, tag: str) -> list[str]:
-    return [
-        f"  {name}:",
-        f"    image: {image}-{target}:{tag}",
+def _hardened(name: str, context: Path | None, image: str, target: str, tag: str) -> list[str]:
+    """What all services have; a `context` where this one builds the image."""
+    build = [
         "    build:",
         f'      context: "{context}"',
         f"      dockerfile: {_CONTAINERFILE}",
         f"      target: {target}",
+    ]
+    return [
+        f"  {name}:",
+        f"    image: {image}-{target}:{tag}",
+        *(build if context else ()),
         f"    hostname: {name}",
         f'    user: "{CONTAINER_USER}:{CONTAINER_USER}"',
         "    read_only: true",
@@ -268,7 +274,7 @@ def _secret_lines(name: str) -> list[str]:
     return ["    secrets:", *(f"      - {{source: {name}_{_short(s)}, target: {s}}}" for s in _SECRETS)]
 
 
-def _node(name: str, role: Role, networks: Sequence[str], context: Path, image: str, tag: str) -> str:
+def _node(name: str, role: Role, networks: Sequence[str], context: Path | None, image: str, tag: str) -> str:
     party = role is Role.PARTY
     files = ("party.toml", "policy.toml", "room.toml") if party else ("coordinator.toml", "room.toml")
     lines = [
@@ -287,10 +293,10 @@ def _node(name: str, role: Role, networks: Sequence[str], context: Path, image: 
     return "\n".join(lines) + "\n"
 
 
-def _analyst(context: Path, image: str, tag: str) -> str:
+def _analyst(image: str, tag: str) -> str:
     """A container that waits for questions: `exec` asks in it."""
     lines = [
-        *_hardened(ANALYST, context, image, Role.PARTY.value, tag),
+        *_hardened(ANALYST, None, image, Role.PARTY.value, tag),
         "    environment: {SEALROOM_ROOM: /etc/sealroom}",
         "    mem_limit: 2g",
         '    entrypoint: ["sleep", "infinity"]',

@@ -123,6 +123,14 @@ def test_the_compose_file_keeps_to_what_all_understand(room):
     assert all(f"  db_{p}: {{internal: true}}" in text for p in room.parties)
 
 
+def test_each_image_is_built_by_one_service(room):
+    """Services are built side by side: four that build the same image would compile its kernels four times."""
+    built = re.findall(r"image: (\S+)\n    build:", room.file.read_text())
+
+    assert built == ["localhost/sealroom-coordinator:dev", "localhost/sealroom-party:dev"]
+    assert set(re.findall(r"image: (\S+)", room.file.read_text())) == set(built)
+
+
 def test_a_party_shares_a_network_with_the_coordinator_alone(room):
     blocks = dict(re.findall(r"^  (\w+):\n(?:    .*\n)*?    networks: \[(.*?)\]", room.file.read_text(), re.MULTILINE))
     networks = {name: set(text.split(", ")) for name, text in blocks.items()}
