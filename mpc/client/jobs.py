@@ -36,7 +36,7 @@ from mpc.wire.job import JobKind, JobRequest, JobState, request_digest
 from mpc.wire.limits import MAX_SEALED_BYTES
 from mpc.wire.notes import SealedNote, note_body_digest, note_context, split_notes
 
-__all__ = ["KeyPool", "Note", "NoteReader", "Outcome", "PreparedJob", "Watcher", "latest"]
+__all__ = ["KeyPool", "Note", "NoteReader", "Outcome", "PreparedJob", "Watcher", "latest", "warm_opening"]
 
 Watcher = Callable[[m.JobEvent], None]
 
@@ -81,8 +81,8 @@ class KeyPool:
 
 
 @functools.cache
-def _warm(name: str) -> None:
-    """Make the set's kernels, once; where a node beside us compiles them just now, wait for its outcome."""
+def warm_opening(name: str) -> None:
+    """Make the kernels that open a set's totals, once; where a node beside us compiles them, wait for its outcome."""
     if parameter_set(name).scheme is SchemeId.RLWE:
         from mpc.schemes.rlwe.secret import OPENING
 
@@ -90,7 +90,7 @@ def _warm(name: str) -> None:
 
 
 def _fresh_pair(name: str) -> tuple[PublicKey, SecretKey]:
-    _warm(name)
+    warm_opening(name)
     return secret_schemes.generate(parameter_set(name), SystemEntropy())
 
 

@@ -81,12 +81,12 @@ def test_forward_is_evaluation_and_inverse_undoes_it(arithmetic, name, seed):
         q = constants.moduli[i]
         a = block(seed, q, constants.degree)
         values = a.copy()
-        transform.forward(values, constants.forward[i], constants.modulus[i], constants.ifma)
+        transform.forward(values, constants.forward[i], constants.modulus[i], constants.portable)
 
         for lane in (0, 1, 2, 7) if seed == 0 else (5,):
             assert integers(values[:, lane]) == reference.values(integers(a[:, lane]), q)
 
-        transform.inverse(values, constants.inverse[i], constants.modulus[i], constants.unscale[i], constants.ifma)
+        transform.inverse(values, constants.inverse[i], constants.modulus[i], constants.unscale[i], constants.portable)
         assert np.array_equal(values, a)
 
 
@@ -98,9 +98,9 @@ def test_evaluation_turns_products_into_products(arithmetic, name):
     a, b = block(5, q, n), block(6, q, n)
     x, y = a.copy(), b.copy()
     for one in (x, y):
-        transform.forward(one, constants.forward[0], constants.modulus[0], constants.ifma)
-    transform.multiply(x, y, x, constants.modulus[0], constants.ifma)
-    transform.inverse(x, constants.inverse[0], constants.modulus[0], constants.unscale[0], constants.ifma)
+        transform.forward(one, constants.forward[0], constants.modulus[0], constants.portable)
+    transform.multiply(x, y, x, constants.modulus[0], constants.portable)
+    transform.inverse(x, constants.inverse[0], constants.modulus[0], constants.unscale[0], constants.portable)
 
     expected = [v % q for v in reference.product(integers(a[:, 3]), integers(b[:, 3]))]
     assert integers(x[:, 3]) == expected
@@ -115,11 +115,11 @@ def test_products_of_residues_are_exact(arithmetic, seed):
         x, y, e = (block(seed + d, q, 256) for d in (0, 4, 9))
         w = y[:, 0].copy()
         table, out = np.empty((256, 2), dtype=np.uint64), np.empty_like(x)
-        sampling.multipliers_of(w, constants.modulus[i], table, constants.ifma)
-        transform.multiply_add(x, table, e, out, constants.modulus[i], constants.ifma)
+        sampling.multipliers_of(w, constants.modulus[i], table, constants.portable)
+        transform.multiply_add(x, table, e, out, constants.modulus[i], constants.portable)
         assert integers(out) == [(int(x[r, c]) * int(w[r]) + int(e[r, c])) % q for r in range(256) for c in range(8)]
 
-        transform.multiply(x, y, out, constants.modulus[i], constants.ifma)
+        transform.multiply(x, y, out, constants.modulus[i], constants.portable)
         assert integers(out) == [a * b % q for a, b in zip(integers(x), integers(y), strict=True)]
 
 
@@ -132,10 +132,10 @@ def test_secret_multipliers_are_the_public_ones(seed):
         w = block(seed, q, 64, (512, 1)).reshape(-1)
         w[:3] = 0, q // 2, q // 2 + 1
         table = np.empty((w.size, 2), dtype=np.uint64)
-        sampling.multipliers_of(w, modulus, table, True)
+        sampling.multipliers_of(w, modulus, table, None)
         assert integers(table) == [v for x in integers(w) for v in (x, (x << 52) // q)]
 
-        sampling.multipliers_of(w, modulus, table, False)
+        sampling.multipliers_of(w, modulus, table, True)
         centred = [x - q if x > q // 2 else x for x in integers(w)]
         reals = table.view(np.float64)
         assert reals[:, 0].tolist() == [float(x) for x in centred]
@@ -331,29 +331,39 @@ def test_both_arithmetics_give_the_same_bits(name):
         work, public, secret = np.empty((3, n, 8), np.uint64), np.empty((k, n), np.uint64), np.empty((k, n), np.uint64)
         plain, scale, modulus, forward = constants.plain, constants.scale, constants.modulus, constants.forward
         steps.make_key(
-            draw(n + error_words(8 * n)), uniform, scale, modulus, forward, work, public, secret, constants.ifma
+            draw(n + error_words(8 * n)), uniform, scale, modulus, forward, work, public, secret, constants.portable
         )
         tables = np.empty((3, k, n, 2), np.uint64)
         for table, row, negate in zip(tables, (public, uniform, secret), (False, False, True), strict=True):
-            steps.make_multipliers(row, modulus, table, negate=negate, ifma=constants.ifma)
+            steps.make_multipliers(row, modulus, table, negate=negate, portable=constants.portable)
         packed = np.zeros((8, 2 * k * n * 25 // 32), np.uint64)
         words = draw(2 * error_words(8 * n) + 2 * n)
         steps.encrypt_public(
-            message, words, tables[0], tables[1], plain, scale, modulus, forward, work, packed, constants.ifma
+            message, words, tables[0], tables[1], plain, scale, modulus, forward, work, packed, constants.portable
         )
         seeded = np.zeros((8, k * n * 25 // 32), np.uint64)
         steps.encrypt_seeded(
-            message, words, residues(n, 8), tables[2], plain, scale, modulus, forward, work[:1], seeded, constants.ifma
+            message,
+            words,
+            residues(n, 8),
+            tables[2],
+            plain,
+            scale,
+            modulus,
+            forward,
+            work[:1],
+            seeded,
+            constants.portable,
         )
         c0, c1, d0, d1 = (residues(n, 8) for _ in range(4))
-        steps.multiply_block(c0, c1, message, plain, scale, modulus, forward, work[:1], constants.ifma)
-        steps.cover_block(c0, c1, d0, d1, draw(16 * n), 70, scale, modulus, forward, work[:1], constants.ifma)
+        steps.multiply_block(c0, c1, message, plain, scale, modulus, forward, work[:1], constants.portable)
+        steps.cover_block(c0, c1, d0, d1, draw(16 * n), 70, scale, modulus, forward, work[:1], constants.portable)
         results = [public.copy(), secret.copy(), packed, seeded, c0.copy(), c1.copy()]
         out, high, low = np.empty((8, n), np.uint64), np.empty((n, 8), np.uint64), np.empty((n, 8), np.uint64)
-        steps.make_multipliers(secret, modulus, tables[2], negate=False, ifma=constants.ifma)
+        steps.make_multipliers(secret, modulus, tables[2], negate=False, portable=constants.portable)
         steps.open_block(
             c0, c1, tables[2], constants.fraction, constants.open_factor, plain, modulus, constants.inverse, high, low,
-            out, constants.ifma,
+            out, constants.portable,
         )  # fmt: skip
         outcomes.append([*results, out])
     assert all(np.array_equal(a, b) for a, b in zip(*outcomes, strict=True))

@@ -140,7 +140,7 @@ def test_the_widest_products_of_the_kernel_are_exact(arithmetic):
         multipliers([1, (1 << 52) % p, (1 << 104) % p], p, constants.arithmetic) for p in constants.moduli
     ])  # fmt: skip
     product_kernels().multiply_rows(
-        values, queries, constants.scale, constants.modulus, reduction, (0, 1), (0, 5), out, constants.ifma
+        values, queries, constants.scale, constants.modulus, reduction, (0, 1), (0, 5), out, constants.portable
     )
     for i, p in enumerate(constants.moduli):
         assert (out[0, :, :, i] == terms * largest * largest % p).all()

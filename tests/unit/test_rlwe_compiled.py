@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from mpc.errors import ConfigurationError
-from mpc.schemes.rlwe.kernels.compiled import inlined
+from mpc.schemes.rlwe.kernels.compiled import compiled
 from mpc.schemes.rlwe.kernels.host import host_has_ifma
 
 COMPILE = """
 import itertools, sys
-from numba import int64, void
+from numba import none, boolean, uint64
 from numba.core.bytecode import FunctionIdentity
 from mpc.params import parameter_set
 from mpc.schemes.rlwe import secret, warm
@@ -21,9 +21,9 @@ from mpc.schemes.rlwe.kernels import transform
 
 # numba numbers functions as it meets them; here both processes number the two arithmetics alike, the other way round.
 FunctionIdentity._unique_ids = itertools.count(1000)
-both = [transform._forward_ifma, transform._forward_floating]
-for part in both if sys.argv[1] == "first" else reversed(both):
-    part.compile(void(int64, int64, int64, int64))
+block, row = uint64[:, ::1], uint64[::1]
+for portable in (none, boolean) if sys.argv[1] == "first" else (boolean, none):
+    transform.forward.compile((block, block, row, portable))
 (warm.warm_encryption if sys.argv[1] == "first" else secret.warm_symmetric)([parameter_set("rlwe-4096-t60")])
 """
 
@@ -53,6 +53,34 @@ def test_two_compiled_functions_of_one_name_are_refused():
     def part(x):
         return x
 
-    inlined(part)
+    compiled(part)
     with pytest.raises(ConfigurationError):
-        inlined(part)
+        compiled(part)
+
+
+COUNT = """
+import sys, time
+from numba.core import event
+from mpc.params import parameter_set
+from mpc.schemes.rlwe import secret, warm
+
+with event.install_recorder("numba:compile") as seen:
+    warm.warm_addition([parameter_set(sys.argv[1])])
+    secret.warm_opening([parameter_set(sys.argv[1])])
+print(*sorted(e.data["dispatcher"].py_func.__qualname__ for _, e in seen.buffer if e.is_start), sep="\\n")
+"""
+
+
+def test_processes_share_the_compiling_of_every_part(tmp_path):
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(Path.cwd())}
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", COUNT, "rlwe-2048-t30"], stdout=subprocess.PIPE, text=True, env=environment
+        )
+        for _ in range(2)
+    ]
+    outputs = [one.communicate(timeout=300)[0].split() for one in started]
+    assert [one.returncode for one in started] == [0, 0]
+    compiled_by = [{name for name in output if "." not in name} for output in outputs]  # the others are numba's own
+    assert {"accumulate_row", "open_block", "forward", "inverse", "make_key"} <= compiled_by[0] | compiled_by[1]
+    assert not compiled_by[0] & compiled_by[1]

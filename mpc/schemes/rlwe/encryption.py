@@ -66,7 +66,7 @@ class PublicEncryptor:
         halves = []
         for half in read_public_key(self._ring, public_key.data):
             table = np.empty((*half.shape, 2), dtype=np.uint64)
-            kernels.make_multipliers(half, self._ring.modulus, table, negate=False, ifma=self._ring.ifma)
+            kernels.make_multipliers(half, self._ring.modulus, table, negate=False, portable=self._ring.portable)
             halves.append(table)
         self._p0, self._p1 = halves
 
@@ -94,7 +94,7 @@ class PublicEncryptor:
                     stream.fill(block * scratch.words.size, scratch.words)
                     kernels.encrypt_public(
                         block_of(slots, block), scratch.words, self._p0, self._p1, constants.plain, constants.scale,
-                        constants.modulus, constants.forward, scratch.work, scratch.packed, constants.ifma,
+                        constants.modulus, constants.forward, scratch.work, scratch.packed, constants.portable,
                     )  # fmt: skip
                     for row in range(LANES * block, min(LANES * (block + 1), slots.shape[0])):
                         packed = scratch.packed[row - LANES * block]

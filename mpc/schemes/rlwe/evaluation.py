@@ -85,7 +85,7 @@ class Evaluator:
             work = np.empty((1, constants.degree, LANES), dtype=np.uint64)
             kernels.multiply_block(
                 reader.c0, reader.c1, block_of(slots, block), constants.plain, constants.scale,
-                constants.modulus, constants.forward, work, constants.ifma,
+                constants.modulus, constants.forward, work, constants.portable,
             )  # fmt: skip
             release(work)
 
@@ -147,7 +147,7 @@ class Evaluator:
             other.read(fresh[LANES * block : LANES * (block + 1)])
             kernels.cover_block(
                 reader.c0, reader.c1, other.c0, other.c1, words, width, constants.scale,
-                constants.modulus, constants.forward, work, constants.ifma,
+                constants.modulus, constants.forward, work, constants.portable,
             )  # fmt: skip
             release(words, work)
 

@@ -99,5 +99,5 @@ class EncodedMatrix:
                 block[:count] = some[first : first + count]
                 kernels.encode_rows(
                     block, constants.scale, constants.modulus, constants.forward, work,
-                    self.values, row, first, count, constants.ifma,
+                    self.values, row, first, count, constants.portable,
                 )  # fmt: skip

@@ -129,7 +129,7 @@ class Workspace:
         def work(groups: range) -> None:
             kernels.multiply_rows(
                 self.matrix.values, self.query[:count], constants.scale, constants.modulus, reduction,
-                (groups.start, groups.stop), (rows.start, rows.stop), self.products, constants.ifma,
+                (groups.start, groups.stop), (rows.start, rows.stop), self.products, constants.portable,
             )  # fmt: skip
 
         for_blocks(constants.degree // LANES, self.execution, work)
@@ -193,7 +193,7 @@ class Cover:
     def _table(self, half: Words) -> Words:
         constants = self._ring
         table = np.empty((*half.shape, 2), dtype=np.uint64)
-        pipeline().make_multipliers(half, constants.modulus, table, negate=False, ifma=constants.ifma)
+        pipeline().make_multipliers(half, constants.modulus, table, negate=False, portable=constants.portable)
         return table
 
     def replies(self, products: Words, positions: Sequence[Positions]) -> list[bytes]:
@@ -249,7 +249,7 @@ class Cover:
             0 if Protection.FLOODING in self._omit else self._plan.width,
             constants.plain, constants.scale, constants.modulus, constants.forward, constants.inverse,
             constants.open_factor, self._factors, scratch.work, scratch.parts,
-            Protection.RERANDOMISATION not in self._omit, constants.ifma,
+            Protection.RERANDOMISATION not in self._omit, constants.portable,
         )  # fmt: skip
 
     def _fill(self, filling: Words, filler: Keystream, block: int, positions: Sequence[Positions]) -> None:

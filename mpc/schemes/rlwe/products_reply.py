@@ -121,7 +121,7 @@ def _expand(
             plain, scale = _constants(plan.parameters.id, bits)
             kernels.expand_reply(
                 source, start, step, ends, bits, plain, scale, constants.modulus, constants.forward,
-                message, work, packed, place, constants.ifma,
+                message, work, packed, place, constants.portable,
             )  # fmt: skip
         for lane, row in enumerate(some):
             out[row] = encode(plan.parameters, Kind.RESULT, packed[lane], noise=plan.reply_noise)

@@ -6,7 +6,7 @@ Everything here is public and computed with Python integers once per set and ari
 import functools
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,9 +66,9 @@ class Ring:
     """For decoding, `(k, 2)`: floor(2^128 / q_i), low word first."""
 
     @property
-    def ifma(self) -> bool:
-        """The flag that kernels take."""
-        return self.arithmetic is Arithmetic.IFMA
+    def portable(self) -> Literal[True] | None:
+        """The flag that kernels take: None leaves the code of the portable arithmetic out."""
+        return None if self.arithmetic is Arithmetic.IFMA else True
 
     @property
     def primes(self) -> int:

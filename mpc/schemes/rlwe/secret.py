@@ -85,7 +85,7 @@ def _expand_material(constants: Ring, material: bytes) -> tuple[Words, Words, by
     work = np.empty((3, n, LANES), dtype=np.uint64)
     public, secret = np.empty_like(uniform), np.empty_like(uniform)
     pipeline().make_key(
-        words, uniform, constants.scale, constants.modulus, constants.forward, work, public, secret, constants.ifma
+        words, uniform, constants.scale, constants.modulus, constants.forward, work, public, secret, constants.portable
     )
     release(words, work)
     return secret, public, seed
@@ -94,7 +94,7 @@ def _expand_material(constants: Ring, material: bytes) -> tuple[Words, Words, by
 def _secret_multipliers(constants: Ring, material: bytes, *, negate: bool) -> Words:
     secret, _, _ = _expand_material(constants, material)
     table = np.empty((*secret.shape, 2), dtype=np.uint64)
-    pipeline().make_multipliers(secret, constants.modulus, table, negate=negate, ifma=constants.ifma)
+    pipeline().make_multipliers(secret, constants.modulus, table, negate=negate, portable=constants.portable)
     release(secret)
     return table
 
@@ -156,7 +156,7 @@ class SymmetricEncryptor:
                     kernels.encrypt_seeded(
                         block_of(slots, block), scratch.words, scratch.uniform, self._minus_s, constants.plain,
                         constants.scale, constants.modulus, constants.forward, scratch.work, scratch.packed,
-                        constants.ifma,
+                        constants.portable,
                     )  # fmt: skip
                     for row in range(first, min(first + LANES, slots.shape[0])):
                         packed = scratch.packed[row - first]
@@ -229,7 +229,7 @@ class RlweDecryptor:
                     reader.read(batch[LANES * block : LANES * (block + 1)])
                     kernels.open_block(
                         reader.c0, reader.c1, self._s, constants.fraction, constants.open_factor, constants.plain,
-                        constants.modulus, constants.inverse, high, low, out[block], constants.ifma,
+                        constants.modulus, constants.inverse, high, low, out[block], constants.portable,
                     )  # fmt: skip
             finally:
                 release(high, low, reader.c0)

@@ -7,6 +7,8 @@ compiles for itself, which takes some seconds. Loading machine code from a direc
 running their code, so such a directory is passed over.
 """
 
+import contextlib
+import fcntl
 import functools
 import hashlib
 import os
@@ -15,15 +17,20 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar, cast
 
 from numba import config, njit
+from numba.core.compiler_lock import global_compiler_lock
 
 from mpc.errors import ConfigurationError
 
-__all__ = ["cache_directory", "compiled", "inlined"]
+__all__ = ["Static", "cache_directory", "compiled"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+Static: TypeAlias = Literal[True] | None
+"""A flag that is known when a kernel is compiled. The code for None and the code for True are compiled apart, each when
+it is first called; that for None has nothing of what follows `is not None`."""
 
 _claimed: set[str] = set()
 
@@ -65,25 +72,40 @@ def cache_directory() -> Path | None:
 
 
 def compiled(function: F) -> F:
-    """Compile a kernel on its first call, without the interpreter's lock, and keep the code if there is a place."""
+    """Compile a kernel, or a part of kernels, on its first call; without the interpreter's lock.
+
+    The code is kept if there is a place. A process that finds a function being compiled by another waits, and loads
+    what it made.
+    """
+    _claim(function)
     directory = cache_directory()
     if directory is None:
-        return inlined(function)
-    _claim(function)
+        alone: F = njit(nogil=True)(function)
+        return alone
     before = config.CACHE_DIR
     config.CACHE_DIR = str(directory)  # read while the function is decorated, and by nothing of ours later
     try:
-        kernel: F = njit(nogil=True, cache=True)(function)
+        kept: Any = njit(nogil=True, cache=True)(function)
     finally:
         config.CACHE_DIR = before
-    return kernel
+    kept.compile = _one_at_a_time(kept.compile, directory / f"{function.__module__}.{function.__name__}.lock")
+    return cast("F", kept)
 
 
-def inlined(function: F) -> F:
-    """Compile a part of kernels, whose code becomes part of theirs."""
-    _claim(function)
-    kernel: F = njit(nogil=True)(function)
-    return kernel
+def _one_at_a_time(compile_: Callable[[Any], Any], lock: Path) -> Callable[[Any], Any]:
+    """Load or compile for types of arguments while no other process does, as far as a lock can be had.
+
+    The compiler's own lock is taken first, so that threads cannot hold the two crosswise; nor can processes, since
+    functions wait only for those that they call.
+    """
+
+    def locked(types: Any) -> Any:
+        with global_compiler_lock, contextlib.ExitStack() as held:
+            with contextlib.suppress(OSError):  # a worker that has given up its rights compiles all the same
+                fcntl.flock(held.enter_context(lock.open("ab")), fcntl.LOCK_EX)
+            return compile_(types)
+
+    return locked
 
 
 def _claim(function: Callable[..., Any]) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mpc.schemes.rlwe.kernels.compiled import compiled
 from mpc.schemes.rlwe.kernels.host import host_has_vaes
-from mpc.schemes.rlwe.kernels.words import address
+from mpc.schemes.rlwe.kernels.words import address, scratch
 
 __all__ = ["fill_keystream"]
 
@@ -110,7 +110,7 @@ def fill_keystream(key: Words, start: int, out: Words) -> None:
         _blocks(address(key), start >> 1, rounds, address(out))
     rest = out.size - (rounds << 5)
     if rest > 0:
-        spill = np.empty(32, dtype=np.uint64)
+        spill = scratch(32)
         _blocks(address(key), (start >> 1) + (rounds << 4), 1, address(spill))
         for i in range(rest):  # a slice would compile numba's messages about shapes: longer than all of this
             out[(rounds << 5) + i] = spill[i]

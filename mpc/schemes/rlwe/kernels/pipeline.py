@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpc.schemes.rlwe.kernels import packing, rounding, sampling, transform
-from mpc.schemes.rlwe.kernels.compiled import compiled
+from mpc.schemes.rlwe.kernels.compiled import Static, compiled
 from mpc.schemes.rlwe.kernels.host import host_has_vaes
 from mpc.schemes.rlwe.kernels.keystream import fill_keystream
-from mpc.schemes.rlwe.kernels.words import address, transpose
+from mpc.schemes.rlwe.kernels.words import address, smaller, transpose
 
 __all__ = [
     "accumulate_row",
@@ -53,7 +53,7 @@ def make_key(
     work: Words,
     public: Words,
     secret: Words,
-    ifma: bool,
+    portable: Static,
 ) -> None:
     """A key pair: public half `p0 = e - a s` and s in evaluation form, both `(k, N)`.
 
@@ -69,26 +69,26 @@ def make_key(
             work[0, j, 1] = work[1, j, 0]
             for lane in range(2, 8):
                 work[0, j, lane] = np.uint64(0)
-        transform.forward(work[0], forward[i], modulus[i], ifma)
+        transform.forward(work[0], forward[i], modulus[i], portable)
         for j in range(n):
             secret[i, j] = work[2, j, 0] = work[0, j, 0]
             work[1, j, 0] = uniform[i, j]
-        transform.multiply(work[1], work[2], work[1], modulus[i], ifma)
+        transform.multiply(work[1], work[2], work[1], modulus[i], portable)
         for j in range(n):
             difference = work[0, j, 1] - work[1, j, 0]
-            public[i, j] = min(difference, difference + q)
+            public[i, j] = smaller(difference, difference + q)
 
 
 @compiled
-def make_multipliers(values: Words, modulus: Words, out: Words, negate: bool, ifma: bool) -> None:
+def make_multipliers(values: Words, modulus: Words, out: Words, negate: bool, portable: Static) -> None:
     """Multipliers `(k, N, 2)` of residues `(k, N)`, or of their negatives."""
     for i in range(values.shape[0]):
         row = values[i].copy()
         if negate:
             for j in range(row.size):
                 opposite = modulus[i, 0] - row[j]
-                row[j] = min(opposite, opposite - modulus[i, 0])
-        sampling.multipliers_of(row, modulus[i], out[i], ifma)
+                row[j] = smaller(opposite, opposite - modulus[i, 0])
+        sampling.multipliers_of(row, modulus[i], out[i], portable)
         row[:] = np.uint64(0)
 
 
@@ -104,7 +104,7 @@ def encrypt_public(
     forward: Words,
     work: Words,
     out: Words,
-    ifma: bool,
+    portable: Static,
 ) -> None:
     """`(p0 u + e0 + floor(q m / t), p1 u + e1)` in evaluation form, packed into `out`, `(8, 2 k L)`.
 
@@ -120,9 +120,9 @@ def encrypt_public(
         sampling.errors(words[third : 2 * third], q, work[1])
         sampling.ternary(words[2 * third :], q, work[2])
         for part in range(3):
-            transform.forward(work[part], forward[i], modulus[i], ifma)
-        transform.multiply_add(work[2], p0[i], work[0], work[0], modulus[i], ifma)
-        transform.multiply_add(work[2], p1[i], work[1], work[1], modulus[i], ifma)
+            transform.forward(work[part], forward[i], modulus[i], portable)
+        transform.multiply_add(work[2], p0[i], work[0], work[0], modulus[i], portable)
+        transform.multiply_add(work[2], p1[i], work[1], work[1], modulus[i], portable)
         packing.pack_lanes(work[0], out, i * length)
         packing.pack_lanes(work[1], out, (k + i) * length)
 
@@ -139,7 +139,7 @@ def encrypt_seeded(
     forward: Words,
     work: Words,
     out: Words,
-    ifma: bool,
+    portable: Static,
 ) -> None:
     """`e + floor(q m / t) - a s` in evaluation form, packed into `out`, `(8, k L)`.
 
@@ -150,8 +150,8 @@ def encrypt_seeded(
     for i in range(scale.shape[0]):
         sampling.errors(words, scale[i, 0], work[0])
         sampling.add_message(message, plain, scale[i], work[0])
-        transform.forward(work[0], forward[i], modulus[i], ifma)
-        transform.multiply_add(uniform[i], minus_s[i], work[0], work[0], modulus[i], ifma)
+        transform.forward(work[0], forward[i], modulus[i], portable)
+        transform.multiply_add(uniform[i], minus_s[i], work[0], work[0], modulus[i], portable)
         packing.pack_lanes(work[0], out, i * length)
 
 
@@ -198,7 +198,7 @@ def open_block(
     high: Words,
     low: Words,
     out: Words,
-    ifma: bool,
+    portable: Static,
 ) -> None:
     """Decrypt a block: `round(t [c0 + c1 s]_q / q) mod t` into `out`, `(8, N)`. `c0` is used as working memory.
 
@@ -206,8 +206,8 @@ def open_block(
     `(k, N, 2)`; `high` and `low`, `(N, 8)`, are working memory.
     """
     for i in range(c0.shape[0]):
-        transform.multiply_add(c1[i], s[i], c0[i], c0[i], modulus[i], ifma)
-        transform.inverse(c0[i], inverse[i], modulus[i], factor[i], ifma)
+        transform.multiply_add(c1[i], s[i], c0[i], c0[i], modulus[i], portable)
+        transform.inverse(c0[i], inverse[i], modulus[i], factor[i], portable)
     if plain[0] <= _SMALL_T:
         rounding.round_doubles(c0, modulus, plain[0], low)
     else:
@@ -274,7 +274,7 @@ def multiply_block(
     modulus: Words,
     forward: Words,
     work: Words,
-    ifma: bool,
+    portable: Static,
 ) -> None:
     """Multiply ciphertexts `(k, N, 8)` in place by the plaintext polynomials of a message, coefficients centred.
 
@@ -282,9 +282,9 @@ def multiply_block(
     """
     for i in range(scale.shape[0]):
         sampling.lift(message, plain[0], scale[i], work[0])
-        transform.forward(work[0], forward[i], modulus[i], ifma)
-        transform.multiply(c0[i], work[0], c0[i], modulus[i], ifma)
-        transform.multiply(c1[i], work[0], c1[i], modulus[i], ifma)
+        transform.forward(work[0], forward[i], modulus[i], portable)
+        transform.multiply(c0[i], work[0], c0[i], modulus[i], portable)
+        transform.multiply(c1[i], work[0], c1[i], modulus[i], portable)
 
 
 @compiled
@@ -299,7 +299,7 @@ def cover_block(
     modulus: Words,
     forward: Words,
     work: Words,
-    ifma: bool,
+    portable: Static,
 ) -> None:
     """Add fresh ciphertexts `d` to ciphertexts `c` in place, and flooding noise of a width to c0 (none if 0).
 
@@ -308,7 +308,7 @@ def cover_block(
     for i in range(scale.shape[0]):
         if width > 0:
             sampling.flooding(words, width, scale[i], work[0])
-            transform.forward(work[0], forward[i], modulus[i], ifma)
+            transform.forward(work[0], forward[i], modulus[i], portable)
             sampling.add_residues(c0[i], work[0], scale[i, 0])
         sampling.add_residues(c0[i], d0[i], scale[i, 0])
         sampling.add_residues(c1[i], d1[i], scale[i, 0])

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpc.schemes.rlwe.kernels import packing, sampling, transform
-from mpc.schemes.rlwe.kernels.compiled import compiled, inlined
+from mpc.schemes.rlwe.kernels.compiled import Static, compiled
 from mpc.schemes.rlwe.kernels.products_rows import dot_four, dot_one, dot_three, dot_two
-from mpc.schemes.rlwe.kernels.words import address, high_product, transpose
+from mpc.schemes.rlwe.kernels.words import address, high_product, real, smaller, transpose, word
 
 __all__ = [
     "arrange_query",
@@ -46,7 +46,7 @@ def encode_rows(
     row: int,
     first: int,
     count: int,
-    ifma: bool,
+    portable: Static,
 ) -> None:
     """Transform eight signed polynomials `(8, N)` and store the first `count` of them.
 
@@ -56,14 +56,14 @@ def encode_rows(
     """
     n, terms = coefficients.shape[1], out.shape[3]
     base = row & ~3
-    together = min(4, out.shape[2] - base)
+    together = smaller(4, out.shape[2] - base)
     for i in range(scale.shape[0]):
         q = scale[i, 0]
         for j in range(n):
             for lane in range(8):
                 value = np.uint64(coefficients[lane, j])  # a negative one is huge, and the sum wraps to its residue
-                work[j, lane] = min(value, value + q)
-        transform.forward(work, forward[i], modulus[i], ifma)
+                work[j, lane] = smaller(value, value + q)
+        transform.forward(work, forward[i], modulus[i], portable)
         for group in range(n >> 3):
             rows = out[i, group, base : base + together].reshape((terms, together, 25))
             for lane in range(count):
@@ -97,7 +97,7 @@ def multiply_rows(
     groups: tuple[int, int],
     rows: tuple[int, int],
     out: Words,
-    ifma: bool,
+    portable: Static,
 ) -> None:
     """Some rows of a matrix times every query, for some groups (from the first number to before the second).
 
@@ -112,12 +112,12 @@ def multiply_rows(
         block, constants = address(modulus[i]), address(reduction[i])
         for group in range(groups[0], groups[1]):
             for row in range(rows[0], rows[1], 4):
-                together = min(4, rows[1] - row)
+                together = smaller(4, rows[1] - row)
                 source = matrix[i, group, row : row + together].reshape((terms, together, 25))
                 for query in range(queries.shape[0]):
                     place = row - rows[0]
                     factors, target = queries[query, i, group], address(out[query, place, 0, i, 8 * group :])
-                    if not ifma:
+                    if portable is not None:
                         for r in range(together):
                             _dot(source[:, r], factors, scale[i], sums)
                             for part in range(2):
@@ -143,7 +143,7 @@ def multiply_rows(
                         dot_one(places)
 
 
-@inlined
+@compiled
 def _dot(row: NDArray[np.uint16], query: Words, scale: Words, sums: Words) -> None:
     """The inner product of one row's groups `(C, 25)` with a query `(C', 2, 8)`, canonical, in `sums[:, 0]`.
 
@@ -167,8 +167,8 @@ def _dot(row: NDArray[np.uint16], query: Words, scale: Words, sums: Words) -> No
             low, high = sums[part, 0, lane], sums[part, 1, lane]
             low = low - high_product(low, inverse) * q
             high = high * wrap - high_product(high, wrap_quotient) * q
-            value = min(low, low - q) + min(high, high - q)
-            sums[part, 0, lane] = min(value, value - q)
+            value = smaller(low, low - q) + smaller(high, high - q)
+            sums[part, 0, lane] = smaller(value, value - q)
 
 
 @compiled
@@ -189,7 +189,7 @@ def cover_products(
     work: Words,
     out: Words,
     rerandomise: bool,
-    ifma: bool,
+    portable: Static,
 ) -> None:
     """Add a fresh encryption of `filling`, `(8, N)`, and flooding noise of `width` bits (none if 0) to eight products.
 
@@ -206,26 +206,26 @@ def cover_products(
         _load(products, i, work)
         if rerandomise:
             sampling.ternary(words[: 2 * n], q, work[2])
-            transform.forward(work[2], forward[i], modulus[i], ifma)
-            transform.multiply_add(work[2], p0[i], work[0], work[0], modulus[i], ifma)
-            transform.multiply_add(work[2], p1[i], work[1], work[1], modulus[i], ifma)
+            transform.forward(work[2], forward[i], modulus[i], portable)
+            transform.multiply_add(work[2], p0[i], work[0], work[0], modulus[i], portable)
+            transform.multiply_add(work[2], p1[i], work[1], work[1], modulus[i], portable)
         for part in range(2):
-            transform.inverse(work[part], inverse[i], modulus[i], open_factor[i], ifma)
+            transform.inverse(work[part], inverse[i], modulus[i], open_factor[i], portable)
         work[2] = np.uint64(0)
         if width > 0:
-            _flooding(words[2 * n + 2 * third :], width, q, factors[1, i], modulus[i], work, ifma)
+            _flooding(words[2 * n + 2 * third :], width, q, factors[1, i], modulus[i], work, portable)
         if rerandomise:
             sampling.errors(words[2 * n : 2 * n + third], q, work[3])
             sampling.add_residues(work[2], work[3], q)
         sampling.add_message(filling, plain, scale[i], work[2])
-        transform.multiply_add(work[2], factors[0, i], work[0], out[0, i], modulus[i], ifma)
+        transform.multiply_add(work[2], factors[0, i], work[0], out[0, i], modulus[i], portable)
         work[2] = np.uint64(0)
         if rerandomise:
             sampling.errors(words[2 * n + third : 2 * n + 2 * third], q, work[2])
-        transform.multiply_add(work[2], factors[0, i], work[1], out[1, i], modulus[i], ifma)
+        transform.multiply_add(work[2], factors[0, i], work[1], out[1, i], modulus[i], portable)
 
 
-@inlined
+@compiled
 def _load(products: Words, prime: int, work: Words) -> None:
     """Residues of eight products modulo one prime, as the blocks `work[0]` (c0) and `work[1]` (c1)."""
     count, stride = products.shape[0], np.int64(products.strides[0])
@@ -241,8 +241,10 @@ def _load(products: Words, prime: int, work: Words) -> None:
                     work[part, j, lane] = products[lane, part, prime, j]
 
 
-@inlined
-def _flooding(words: Words, width: int, q: np.uint64, factor: Words, modulus: Words, work: Words, ifma: bool) -> None:
+@compiled
+def _flooding(
+    words: Words, width: int, q: np.uint64, factor: Words, modulus: Words, work: Words, portable: Static
+) -> None:
     """Residues of integers uniform in [-2^width, 2^width) in `work[2]`; width is 50 to 98, `work[3]` is overwritten.
 
     An integer of width + 1 bits is `a + 2^49 b`, with a and b below 2^49 < q; `factor` are multipliers 2^49.
@@ -251,13 +253,13 @@ def _flooding(words: Words, width: int, q: np.uint64, factor: Words, modulus: Wo
     low_mask, high_mask = (_ONE << np.uint64(49)) - _ONE, (_ONE << np.uint64(width - 48)) - _ONE
     offset = _ONE
     for _ in range(width):
-        offset = min(offset + offset, offset + offset - q)
+        offset = smaller(offset + offset, offset + offset - q)
     for j in range(low.size):
         low[j], high[j] = words[j] & low_mask, words[low.size + j] & high_mask
-    transform.multiply_add(work[3], factor, work[2], work[2], modulus, ifma)
+    transform.multiply_add(work[3], factor, work[2], work[2], modulus, portable)
     for j in range(low.size):
         value = low[j] + (q - offset)
-        low[j] = min(value, value - q)
+        low[j] = smaller(value, value - q)
 
 
 @compiled
@@ -270,19 +272,18 @@ def switch_modulus(
     each, into row l of `out`, `(8, words)`. `rows`, `(2, N, 8)` words, is working memory. The sum of fractions is off
     by less than (2 k + 1) 2^-53.
     """
-    reals, scale = modulus.view(np.float64), np.float64(_ONE << np.uint64(bits))
+    scale, reciprocal = np.float64(_ONE << np.uint64(bits)), real(modulus[0, 2])
     flat, mask = rows[0].reshape(-1), (_ONE << np.uint64(bits)) - _ONE
-    sums = flat.view(np.float64)
     first = parts[0].reshape(-1)
     for j in range(flat.size):
-        sums[j] = np.float64(first[j]) * reals[0, 2]
+        flat[j] = word(np.float64(first[j]) * reciprocal)
     for i in range(1, parts.shape[0]):
-        more, reciprocal = parts[i].reshape(-1), reals[i, 2]
+        more, reciprocal = parts[i].reshape(-1), real(modulus[i, 2])
         for j in range(flat.size):
-            total = sums[j] + np.float64(more[j]) * reciprocal
-            sums[j] = total - np.float64(total >= 1.0)
+            total = real(flat[j]) + np.float64(more[j]) * reciprocal
+            flat[j] = word(total - np.float64(total >= 1.0))
     for j in range(flat.size):
-        flat[j] = np.uint64(np.int64((sums[j] * scale + _ROUND) - _ROUND)) & mask
+        flat[j] = np.uint64(np.int64((real(flat[j]) * scale + _ROUND) - _ROUND)) & mask
     n = parts.shape[1]
     turned = rows[1].reshape((8, n))
     for group in range(n >> 3):
@@ -291,7 +292,7 @@ def switch_modulus(
         _pack(turned[lane], start, step, int(stops[lane]), bits, out[lane])
 
 
-@inlined
+@compiled
 def _pack(values: Words, start: int, step: int, stop: int, bits: int, out: Words) -> None:
     word, used, place = np.uint64(0), 0, 0
     for j in range(start, stop, step):
@@ -321,7 +322,7 @@ def expand_reply(
     work: Words,
     out: Words,
     place: int,
-    ifma: bool,
+    portable: Static,
 ) -> None:
     """The inverse of `switch_modulus`: `floor(q x / 2^bits)` in evaluation form, packed as a part of a ciphertext.
 
@@ -335,11 +336,11 @@ def expand_reply(
     for i in range(scale.shape[0]):
         work[:] = np.uint64(0)
         sampling.add_message(message, plain, scale[i], work)
-        transform.forward(work, forward[i], modulus[i], ifma)
+        transform.forward(work, forward[i], modulus[i], portable)
         packing.pack_lanes(work, out, place + i * (25 * n // 32))
 
 
-@inlined
+@compiled
 def _unpack(packed: Words, start: int, step: int, stop: int, bits: int, values: Words) -> None:
     mask, position = (_ONE << np.uint64(bits)) - _ONE, 0
     for j in range(start, stop, step):

@@ -7,8 +7,8 @@ q is ever formed. The same operations are done for all values.
 import numpy as np
 from numpy.typing import NDArray
 
-from mpc.schemes.rlwe.kernels.compiled import inlined
-from mpc.schemes.rlwe.kernels.words import high_product
+from mpc.schemes.rlwe.kernels.compiled import compiled
+from mpc.schemes.rlwe.kernels.words import high_product, real, smaller, word
 
 __all__ = ["round_doubles", "round_words"]
 
@@ -18,25 +18,24 @@ _HALF = np.uint64(1 << 63)
 _ROUND = 6755399441055744.0  # 1.5 * 2^52
 
 
-@inlined
+@compiled
 def round_doubles(y: Words, modulus: Words, t: np.uint64, out: Words) -> None:
     """For t <= 2^32: residues `(k, N, 8)` to messages `(N, 8)`. The sum is off by less than (2 k + 1) 2^-53."""
-    flat, reals = out.reshape(-1), modulus.view(np.float64)
-    first, scale = y[0].reshape(-1), np.float64(t)
-    sums = flat.view(np.float64)
+    flat, first, scale = out.reshape(-1), y[0].reshape(-1), np.float64(t)
+    reciprocal = real(modulus[0, 2])
     for j in range(flat.size):
-        sums[j] = np.float64(np.int64(first[j])) * reals[0, 2]
+        flat[j] = word(np.float64(np.int64(first[j])) * reciprocal)
     for i in range(1, y.shape[0]):
-        more, reciprocal = y[i].reshape(-1), reals[i, 2]
+        more, reciprocal = y[i].reshape(-1), real(modulus[i, 2])
         for j in range(flat.size):
-            total = sums[j] + np.float64(np.int64(more[j])) * reciprocal
-            sums[j] = total - np.float64(total >= 1.0)
+            total = real(flat[j]) + np.float64(np.int64(more[j])) * reciprocal
+            flat[j] = word(total - np.float64(total >= 1.0))
     for j in range(flat.size):
-        value = np.uint64(np.int64((sums[j] * scale + _ROUND) - _ROUND))
-        flat[j] = min(value, value - t)  # t itself stands for 0
+        value = np.uint64(np.int64((real(flat[j]) * scale + _ROUND) - _ROUND))
+        flat[j] = smaller(value, value - t)  # t itself stands for 0
 
 
-@inlined
+@compiled
 def round_words(y: Words, fraction: Words, t: np.uint64, high: Words, low: Words) -> None:
     """For any t < 2^62: residues `(k, N, 8)` to messages in `low`, `(N, 8)`, by 128-bit fractions in `high` and `low`.
 
@@ -58,4 +57,4 @@ def round_words(y: Words, fraction: Words, t: np.uint64, high: Words, low: Words
             rough = exact + high_product(t, low[j, lane])
             rounded = rough + _HALF
             value = high_product(t, high[j, lane]) + np.uint64(rough < exact) + np.uint64(rounded < rough)
-            low[j, lane] = min(value, value - t)
+            low[j, lane] = smaller(value, value - t)

@@ -7,10 +7,8 @@ multiplies by a constant, which holds 1/N. Two stages run per pass over memory, 
 of 256 rows fits the first-level cache.
 
 All arrays are C-contiguous uint64. Tables and modulus blocks are made by `mpc.schemes.rlwe.ring` for one arithmetic,
-which the flag `ifma` selects at run time.
+which the flag `portable` selects.
 """
-
-# ruff: noqa: FBT001 - compiled functions take their flags by position
 
 from collections.abc import Callable
 from typing import Any
@@ -21,7 +19,7 @@ from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from mpc.schemes.rlwe.kernels.compiled import inlined
+from mpc.schemes.rlwe.kernels.compiled import Static, compiled
 from mpc.schemes.rlwe.kernels.host import host_has_ifma
 from mpc.schemes.rlwe.kernels.rows import I64, Floating, Ifma, Rows
 from mpc.schemes.rlwe.kernels.words import address
@@ -35,19 +33,23 @@ _ROW = 64
 Emit = Callable[[Rows, Any, Any, Any, Any], Callable[[Any], None]]
 
 
-def _operation(arithmetic: type[Rows], emit: Emit) -> Any:
-    """A numba intrinsic `f(x, stride, rows, first, second, modulus)` that runs `emit` on every row.
+def _operation(emit: Emit) -> Any:
+    """A numba intrinsic `f(x, stride, rows, first, second, modulus, portable)` that runs `emit` on every row.
 
-    All arguments are addresses or counts. On a processor without IFMA the IFMA variants compile to nothing: the
-    dispatcher never calls them there, and LLVM could not select their instructions.
+    All arguments are addresses or counts, but for the last, whose type chooses the arithmetic. On a processor without
+    IFMA the variant that needs it compiles to nothing: nobody calls it there, and LLVM could not select its
+    instructions.
     """
 
     @intrinsic  # type: ignore[untyped-decorator]
-    def operation(_typing: Any, x: Any, stride: Any, rows: Any, first: Any, second: Any, modulus: Any) -> Any:  # noqa: ARG001
-        signature = types.void(*[types.int64] * 6)
+    def operation(
+        _typing: Any, _x: Any, _stride: Any, _rows: Any, _first: Any, _second: Any, _modulus: Any, portable: Any
+    ) -> Any:
+        arithmetic: type[Rows] = Ifma if isinstance(portable, types.NoneType) else Floating
+        signature = types.void(*[types.int64] * 6, portable)
 
         def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-            x, stride, rows, first, second, modulus = arguments
+            x, stride, rows, first, second, modulus, _ = arguments
             if arithmetic is not Ifma or host_has_ifma():
                 one = emit(arithmetic(builder, modulus), x, stride, first, second)
                 _for_rows(builder, rows, one)
@@ -177,116 +179,83 @@ def _emit_multiply(rows: Any, x: Any, _stride: Any, first: Any, out: Any) -> Cal
     return one
 
 
-def _make_forward(arithmetic: type[Rows]) -> Any:
-    enter, leave = _operation(arithmetic, _emit_enter), _operation(arithmetic, _emit_leave)
-    two, four = _operation(arithmetic, _emit_forward_two), _operation(arithmetic, _emit_forward_four)
-    fresh = _operation(arithmetic, _emit_forward_four_refreshed)
-    floating = arithmetic is Floating
-
-    def run(x: int, n: int, table: int, modulus: int) -> None:
-        rows, blocks, level, size = n, 1, 0, n
-        if floating:
-            enter(x, 0, n, 0, 0, modulus)
-        while size > 4:
-            size >>= 2
-        if size == 2:
-            rows >>= 1
-            two(x, rows * 64, rows, table + 16, 0, modulus)
-            blocks = 2
-        while rows > 256:
-            for i in range(blocks):
-                w = blocks + i
-                if floating and level > 0 and level & 1 == 0:
-                    fresh(x + i * rows * 64, rows * 16, rows >> 2, table + 16 * w, table + 32 * w, modulus)
-                else:
-                    four(x + i * rows * 64, rows * 16, rows >> 2, table + 16 * w, table + 32 * w, modulus)
-            blocks, rows, level = blocks << 2, rows >> 2, level + 1
-        for block in range(blocks):
-            base, part, parts, depth = x + block * rows * 64, rows, 1, level
-            while part >= 4:
-                for i in range(parts):
-                    w = (blocks + block) * parts + i
-                    if floating and depth > 0 and depth & 1 == 0:
-                        fresh(base + i * part * 64, part * 16, part >> 2, table + 16 * w, table + 32 * w, modulus)
-                    else:
-                        four(base + i * part * 64, part * 16, part >> 2, table + 16 * w, table + 32 * w, modulus)
-                parts, part, depth = parts << 2, part >> 2, depth + 1
-            leave(base, 0, rows, 0, 0, modulus)
-
-    run.__qualname__ = f"forward_{arithmetic.__name__.lower()}"  # `inlined` says why
-    return inlined(run)
+_enter, _leave, _scale = _operation(_emit_enter), _operation(_emit_leave), _operation(_emit_scale)
+_forward_two, _forward_four = _operation(_emit_forward_two), _operation(_emit_forward_four)
+_forward_four_refreshed = _operation(_emit_forward_four_refreshed)
+_inverse_two, _inverse_four = _operation(_emit_inverse_two), _operation(_emit_inverse_four)
+_multiply_add, _multiply = _operation(_emit_multiply_add), _operation(_emit_multiply)
 
 
-def _make_inverse(arithmetic: type[Rows]) -> Any:
-    enter, scale = _operation(arithmetic, _emit_enter), _operation(arithmetic, _emit_scale)
-    two, four = _operation(arithmetic, _emit_inverse_two), _operation(arithmetic, _emit_inverse_four)
-    floating = arithmetic is Floating
-
-    def run(x: int, n: int, table: int, modulus: int, factor: int) -> None:
-        for block in range(n >> 8):
-            base, part, parts = x + block * 256 * 64, 4, 64
-            if floating:
-                enter(base, 0, 256, 0, 0, modulus)
-            while part <= 256:
-                for i in range(parts):
-                    w = ((n >> 8) + block) * parts + i
-                    four(base + i * part * 64, part * 16, part >> 2, table + 16 * w, table + 32 * w, modulus)
-                part, parts = part << 2, parts >> 2
-        part, parts = 1024, n >> 10
-        while part <= n:
-            for i in range(parts):
-                w = parts + i
-                four(x + i * part * 64, part * 16, part >> 2, table + 16 * w, table + 32 * w, modulus)
-            part, parts = part << 2, parts >> 2
-        if part >> 1 == n:
-            two(x, n * 32, n >> 1, table + 16, 0, modulus)
-        scale(x, 0, n, factor, 0, modulus)
-
-    run.__qualname__ = f"inverse_{arithmetic.__name__.lower()}"
-    return inlined(run)
-
-
-_forward_ifma, _forward_floating = _make_forward(Ifma), _make_forward(Floating)
-_inverse_ifma, _inverse_floating = _make_inverse(Ifma), _make_inverse(Floating)
-_multiply_add_ifma = _operation(Ifma, _emit_multiply_add)
-_multiply_add_floating = _operation(Floating, _emit_multiply_add)
-_multiply_ifma, _multiply_floating = _operation(Ifma, _emit_multiply), _operation(Floating, _emit_multiply)
-
-
-@inlined
-def forward(a: Words, table: Words, modulus: Words, ifma: bool) -> None:
+@compiled
+def forward(a: Words, table: Words, modulus: Words, portable: Static) -> None:
     """Transform `a`, shape `(N, 8)`, in place; canonical residues in and out."""
-    n = a.shape[0]
-    if ifma:
-        _forward_ifma(address(a), n, address(table), address(modulus))
-    else:
-        _forward_floating(address(a), n, address(table), address(modulus))
+    x, n, twiddles, q = address(a), a.shape[0], address(table), address(modulus)
+    rows, blocks, level, size = n, 1, 0, n
+    if portable is not None:
+        _enter(x, 0, n, 0, 0, q, portable)
+    while size > 4:
+        size >>= 2
+    if size == 2:
+        rows >>= 1
+        _forward_two(x, rows * 64, rows, twiddles + 16, 0, q, portable)
+        blocks = 2
+    while rows > 256:
+        for i in range(blocks):
+            place, w = x + i * rows * 64, blocks + i
+            if portable is not None and level > 0 and level & 1 == 0:
+                _forward_four_refreshed(place, rows * 16, rows >> 2, twiddles + 16 * w, twiddles + 32 * w, q, portable)
+            else:
+                _forward_four(place, rows * 16, rows >> 2, twiddles + 16 * w, twiddles + 32 * w, q, portable)
+        blocks, rows, level = blocks << 2, rows >> 2, level + 1
+    for block in range(blocks):
+        base, part, parts, depth = x + block * rows * 64, rows, 1, level
+        while part >= 4:
+            for i in range(parts):
+                place, w = base + i * part * 64, (blocks + block) * parts + i
+                if portable is not None and depth > 0 and depth & 1 == 0:
+                    _forward_four_refreshed(
+                        place, part * 16, part >> 2, twiddles + 16 * w, twiddles + 32 * w, q, portable
+                    )
+                else:
+                    _forward_four(place, part * 16, part >> 2, twiddles + 16 * w, twiddles + 32 * w, q, portable)
+            parts, part, depth = parts << 2, part >> 2, depth + 1
+        _leave(base, 0, rows, 0, 0, q, portable)
 
 
-@inlined
-def inverse(a: Words, table: Words, modulus: Words, factor: Words, ifma: bool) -> None:
+@compiled
+def inverse(a: Words, table: Words, modulus: Words, factor: Words, portable: Static) -> None:
     """Transform `a` back in place and multiply by the constant of `factor`, shape `(2,)`; canonical in and out."""
-    n = a.shape[0]
-    if ifma:
-        _inverse_ifma(address(a), n, address(table), address(modulus), address(factor))
-    else:
-        _inverse_floating(address(a), n, address(table), address(modulus), address(factor))
+    x, n, twiddles, q = address(a), a.shape[0], address(table), address(modulus)
+    for block in range(n >> 8):
+        base, part, parts = x + block * 256 * 64, 4, 64
+        if portable is not None:
+            _enter(base, 0, 256, 0, 0, q, portable)
+        while part <= 256:
+            for i in range(parts):
+                w = ((n >> 8) + block) * parts + i
+                _inverse_four(
+                    base + i * part * 64, part * 16, part >> 2, twiddles + 16 * w, twiddles + 32 * w, q, portable
+                )
+            part, parts = part << 2, parts >> 2
+    part, parts = 1024, n >> 10
+    while part <= n:
+        for i in range(parts):
+            w = parts + i
+            _inverse_four(x + i * part * 64, part * 16, part >> 2, twiddles + 16 * w, twiddles + 32 * w, q, portable)
+        part, parts = part << 2, parts >> 2
+    if part >> 1 == n:
+        _inverse_two(x, n * 32, n >> 1, twiddles + 16, 0, q, portable)
+    _scale(x, 0, n, address(factor), 0, q, portable)
 
 
-@inlined
-def multiply_add(x: Words, multipliers: Words, addend: Words, out: Words, modulus: Words, ifma: bool) -> None:
+@compiled
+def multiply_add(x: Words, multipliers: Words, addend: Words, out: Words, modulus: Words, portable: Static) -> None:
     """`out = x w + addend`, rows of `(N, 8)` by multipliers `(N, 2)`; canonical in and out; `out` may be an input."""
-    n, source, w = x.shape[0], address(x), address(multipliers)
-    if ifma:
-        _multiply_add_ifma(source, address(addend), n, w, address(out), address(modulus))
-    else:
-        _multiply_add_floating(source, address(addend), n, w, address(out), address(modulus))
+    w, q = address(multipliers), address(modulus)
+    _multiply_add(address(x), address(addend), x.shape[0], w, address(out), q, portable)
 
 
-@inlined
-def multiply(x: Words, y: Words, out: Words, modulus: Words, ifma: bool) -> None:
+@compiled
+def multiply(x: Words, y: Words, out: Words, modulus: Words, portable: Static) -> None:
     """`out = x y`, value by value, all `(N, 8)`; canonical in and out; `out` may be an input."""
-    if ifma:
-        _multiply_ifma(address(x), 0, x.shape[0], address(y), address(out), address(modulus))
-    else:
-        _multiply_floating(address(x), 0, x.shape[0], address(y), address(out), address(modulus))
+    _multiply(address(x), 0, x.shape[0], address(y), address(out), address(modulus), portable)
