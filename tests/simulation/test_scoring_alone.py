@@ -17,11 +17,16 @@ from mpc.errors import (
     ProtocolError,
     ReplayError,
     ResourceExhausted,
+    SourceError,
     WireError,
 )
 from mpc.keys.secret import SealingKey, seal
 from mpc.keys.statements import Signed, decode_statement, encode_statement
+from mpc.policy.rules import CatalogueRule, Policy
+from mpc.score.messages import Query, encode_query
 from mpc.score.querier import Querier
+from mpc.score.real_spec import finest_real_spec
+from mpc.score.spec import Measure
 from mpc.wire import messages as m
 from mpc.wire.scoring import (
     CatalogueQuestion,
@@ -32,7 +37,9 @@ from mpc.wire.scoring import (
     question_digest,
     score_request_digest,
 )
-from servers.party.catalogue_spec import ScoringLimits
+from servers.party.catalogue_spec import CatalogueSpec, ScoringLimits
+from servers.party.config import PartyConfig
+from servers.party.scoring_start import ScoringStart
 from tests.simulation.scoring_room import ScoringRoom
 
 DIMENSIONS, ROWS, STRETCH = 16, 300, 100_000
@@ -204,6 +211,50 @@ async def test_one_request_that_comes_twice_at_once_is_answered_once(room):
     assert used(room) == 1
 
 
+async def test_a_real_valued_query_is_charged_before_it_is_answered(room):
+    """The worker that answers under `ckks` charges nothing itself."""
+    north = room.scoring["north"]
+    found = north._offered["products"]
+    real = finest_real_spec(
+        catalogue="products", rows=ROWS, dimensions=DIMENSIONS, measure=Measure.COSINE, query_norm=1.0, item_norm=1.0
+    ).compile()
+    north._offered["products"] = replace(found, real=real)
+    shape, charged = real.shape, []
+
+    async def answer(*_):
+        charged.append(used(room))
+        return bytes(shape.reply_bytes(2))
+
+    north._real.answer = answer
+    rows = ((bytes(shape.ciphertext_bytes),) * shape.terms,) * 2
+    message = encode_query(shape, Query(name=bytes(16), public_key=bytes(shape.public_key_bytes), ciphertexts=rows))
+    _, request = asked(
+        room, message=message, queries=2, spec_digest=real.spec.digest(), query_bytes=len(message),
+        reply_bytes=shape.reply_bytes(2),
+    )  # fmt: skip
+    await collected(north.score(request_frames(room, message, request)))
+
+    assert charged == [2]
+
+
+async def test_a_catalogue_that_the_policy_does_not_name_is_not_even_read(tmp_path, room, monkeypatch):
+    read = []
+
+    async def load(name, *_, **__):
+        read.append(name)
+        raise SourceError("", reason="this test reads nothing")
+
+    monkeypatch.setattr("servers.party.scoring_start.load_catalogue", load)
+    names = ("named", "nobody", "forgotten")
+    config = PartyConfig(name="north", listen="localhost:1", catalogues={n: CatalogueSpec(file="x.npz") for n in names})
+    rules = {"named": CatalogueRule(analysts=("bob",)), "nobody": CatalogueRule(labels=True)}
+    start = ScoringStart(room.scoring["north"], config, Policy(catalogues=rules), tmp_path)
+    start.begin()
+    await start._task
+
+    assert read == ["named"]
+
+
 async def test_an_overlong_message_is_not_taken_to_its_end(room):
     message, request = asked(room)
     exact = len(stretches(message))
@@ -281,7 +332,8 @@ def replying(room, *replies):
         for number, reply in enumerate(replies):
             yield reply
             if not number:
-                reached.extend([frame async for frame in frames])
+                async for frame in frames:
+                    reached.append(frame)
                 reached.append("end")
 
     room.scoring["north"].score = score

@@ -64,6 +64,7 @@ JOB_RULES = {
     "two_party": (policy(), facts(participants=("north", "south"), opens_to_parties=True)),
     "allow_clear": (policy(), facts(encrypted=False)),
     "train": (policy(), facts(trains=True)),
+    "trainers risk": (policy(trainers={"risk": ("bob",), "other": ("*",)}), facts(trainer="risk")),
 }
 
 
@@ -80,6 +81,7 @@ def test_each_rule_about_the_job_refuses_alone(rule):
         ("analysts", {"analysts": ("bob", "*")}), ("minimum_parties", {"minimum_parties": 3}),
         ("required_parties", {"required_parties": ("west", "north")}), ("two_party", {"two_party": True}),
         ("allow_clear", {"allow_clear": True}), ("train", {"train": True}),
+        ("trainers risk", {"trainers": {"risk": ("bob", "ana")}}), ("trainers risk", {"trainers": {"risk": ("*",)}}),
     ],
 )  # fmt: skip
 def test_and_is_lifted_by_its_own_key_alone(rule, allowing):

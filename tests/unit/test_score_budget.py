@@ -103,3 +103,9 @@ def test_forgetting_an_item_set_leaves_the_others(budget):
     budget.forget("films")
 
     assert (budget.used(ANN, "films"), budget.used(ANN, "books")) == (0, 4)
+
+
+def test_a_charge_is_on_the_disk_before_its_reply_leaves(budget):
+    """A lost write would give a query back: the log is synchronised with every charge (2 is FULL)."""
+    assert budget._db.execute("PRAGMA synchronous").fetchone() == (2,)
+    assert budget._db.execute("PRAGMA journal_mode").fetchone() == ("wal",)

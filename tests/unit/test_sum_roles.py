@@ -13,7 +13,7 @@ from mpc.params import parameter_set
 from mpc.parties import PartyId
 from mpc.primitives import Recipient, Segment, Sum, SumHeader
 from mpc.sum.ideal import ideal_totals
-from mpc.sum.messages import Receipt
+from mpc.sum.messages import Receipt, ciphertext_digest, ciphertext_list_digest
 from mpc.testing.sums import Round, random_sum
 
 SETS = ["insecure-clear-4096-t62", "bfv-4096-t40", "bfv-8192-t60"]
@@ -133,6 +133,22 @@ def test_the_aggregator_compares_with_the_signed_lists(wide_round):
     }  # fmt: skip
     with pytest.raises(IntegrityError):
         aggregator.check(receipts)
+
+
+@pytest.mark.parametrize("told", ["fewer", "all", "none"])
+def test_the_aggregator_misses_what_a_party_left_out_even_under_a_signed_list_of_the_rest(wide_round, told):
+    aggregator, contributions = wide_round.aggregator(), wide_round.contributions()
+    aggregator.add({p: c[:1] for p, c in contributions.items()})
+    number = 1 if told == "fewer" else wide_round.layout.ciphertexts
+    receipts = {
+        PartyId(p): Receipt(
+            room="r", job="j", attempt=1, round=1, party=p, request_digest=b"", ciphertexts=number,
+            list_digest=ciphertext_list_digest([ciphertext_digest(c[0])]),
+        )
+        for p, c in contributions.items()
+    }  # fmt: skip
+    with pytest.raises(IntegrityError, match="incomplete"):
+        aggregator.check({} if told == "none" else receipts)
 
 
 def test_the_aggregator_refuses_another_set_of_parties(wide_round):

@@ -100,6 +100,21 @@ def test_numbers_that_changed_get_independent_noise():
     assert float(np.square((changed - first).astype(float)).mean()) > 20.0
 
 
+@pytest.mark.parametrize(("label", "name"), [("other", "gram"), ("label", "users")])
+def test_equal_numbers_under_another_name_get_independent_noise(label, name):
+    maker = NoiseMaker(bytes(32), Fraction(16))
+    values = np.arange(4000)
+    gap = maker.add("label", {"gram": values})["gram"] - maker.add(label, {name: values})[name]
+
+    assert float(np.square(gap.astype(float)).mean()) > 20.0
+
+
+def test_a_share_too_small_for_the_theorem_is_refused():
+    assert share_variance(Noise(1.0), 5) == Fraction(1, 4)
+    with pytest.raises(PlanError, match="below 1/2"):
+        share_variance(Noise(1.0), 7)
+
+
 def test_nobody_is_left_to_count_on():
     with pytest.raises(PlanError, match="no party is left"):
         opened(spec(Noise(4.0, missing=3)), room(SHOPS, "user", "3"))
