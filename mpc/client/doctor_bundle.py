@@ -30,6 +30,9 @@ _STRINGS: Final = frozenset(
 )  # fmt: skip
 """Names of settings whose strings are names of members, of parameter sets, or relative places of files."""
 
+_LABELS: Final = frozenset({"never", "only"})
+"""Names of settings that list items of a catalogue, whose labels may be numbers."""
+
 _KEYS: Final = frozenset({"time", "level", "node", "logger", "event", "exception", "at", "because", *FIELDS})
 """What a line of a node's log consists of (`mpc.runtime.logs.JsonFormatter`)."""
 
@@ -145,7 +148,7 @@ def _settings(path: Path) -> object:
 def _redacted(found: object, name: str) -> object:
     """A configuration with its shape, its numbers and switches, and the strings that are on the list."""
     match found:
-        case bool() | int() | float():
+        case bool() | int() | float() if name not in _LABELS:
             return found
         case str() if name == "url":
             return _kind_of_source(found)
@@ -153,6 +156,8 @@ def _redacted(found: object, name: str) -> object:
             return found if name in _STRINGS and len(found) <= 64 else LEFT_OUT
         case list():
             return [_redacted(x, name) for x in found]
+        case dict() if name == "columns":  # keys are the owner's names of columns, whatever settings are called
+            return {str(k): _redacted(v, "" if isinstance(v, str) else str(k)) for k, v in found.items()}
         case dict():
             return {str(k): _redacted(v, str(k)) for k, v in found.items()}
         case _:

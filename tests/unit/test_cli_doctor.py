@@ -282,7 +282,7 @@ def test_a_folder_without_a_member_is_an_error(tmp_path, capsys):
 
 # ---- the archive -------------------------------------------------------------------------------------------------
 
-CANARIES = ("hunter2", "Zanzibar", "db-host-canary", "4711-canary", "consent = 'canary'")
+CANARIES = ("hunter2", "Zanzibar", "db-host-canary", "4711-canary", "consent = 'canary'", "4711081")
 
 
 @pytest.fixture
@@ -298,6 +298,8 @@ url = "postgresql://reader:hunter2@{CANARIES[2]}/crm?options=Zanzibar"
 [sources.crm.tables.sales]
 origin = "public.Zanzibar"
 where = "{CANARIES[4]}"
+[sources.crm.tables.sales.columns]
+name = "Zanzibar"
 [sources.other]
 url = "hunter2"
 [sources.other.tables.more]
@@ -310,6 +312,13 @@ minimum_units = 7
 note = "{CANARIES[3]}"
 [tables.sales.columns]
 region = {{ use = ["group"], domain = ["Zanzibar"] }}
+[catalogues.products]
+analysts = ["ana", "{"Zanzibar" * 9}"]
+queries_per_analyst = 9
+only = [47110815, 47110816]
+never = [47110817]
+only_file = "Zanzibar.txt"
+where = "{CANARIES[4]}"
 """)
     state = north.path / "state"
     state.mkdir(exist_ok=True)
@@ -351,7 +360,11 @@ def test_the_archive_tells_of_everything_but_secrets_and_data(full_of_secrets, t
     assert settings["jobs_at_once"] == 3
     assert settings["listen"] == "127.0.0.1:7001"
     assert settings["sources"]["crm"]["url"] == "postgresql: left out"
-    assert json.loads(entries["policy.toml.json"])["tables"]["sales"]["minimum_units"] == 7
+    policy = json.loads(entries["policy.toml.json"])
+    assert policy["tables"]["sales"]["minimum_units"] == 7
+    assert policy["tables"]["sales"]["columns"]["region"]["use"] == ["group"]
+    assert policy["catalogues"]["products"]["queries_per_analyst"] == 9
+    assert policy["catalogues"]["products"]["analysts"] == ["ana", "left out"]
     assert {m["name"] for m in json.loads(entries["room.json"])["members"]} == {"ana", "hub", "north", "south"}
     assert json.loads(entries["software.json"])["libraries"]["tenseal"]
     lines = entries["logs/1.jsonl"].splitlines()

@@ -1,0 +1,215 @@
+"""Statements about what was sent and obtained: coordinator and analyst each refuse a wrong one by themselves."""
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from mpc.client.answer import Report
+from mpc.client.jobs import Note
+from mpc.client.training import measured, trained
+from mpc.errors import IntegrityError, MpcError, PolicyDenied, ProtocolError
+from mpc.keys.statements import Signed, decode_statement
+from mpc.learn import ArraySpec, FederatedAverage
+from mpc.learn.averaging import AveragedModel
+from mpc.sum.messages import Commitment, Receipt
+from mpc.wire import messages as m
+from mpc.wire.job import JobState
+from mpc.wire.models import pack_model
+from servers.party.trainers import TrainerSpec
+from tests.simulation.memory_room import MemoryRoom
+
+PARTIES = ("north", "south", "west")
+PLAIN = "SELECT COUNT(*) AS n FROM sales"
+DISCOVERED = "SELECT region, COUNT(*) AS n FROM sales GROUP BY region ORDER BY region"
+
+
+@pytest.fixture
+async def room(tmp_path):
+    tables = {n: {"sales": pa.table({"region": ["a", n], "qty": [1, 2]})} for n in PARTIES}
+    found = MemoryRoom(tmp_path, tables)
+    yield found
+    await found.close()
+
+
+def forged(signed):
+    return Signed(signed.payload, signed.signer, bytes(64))
+
+
+def resigned(room, signed, kind, changes):
+    word = msgspec.structs.replace(decode_statement(signed.payload, kind), **changes)
+    return room.keys[signed.signer].identity().sign(word, signed.signer)
+
+
+# ---- the coordinator ---------------------------------------------------------------------------------------------
+
+
+async def state(room):
+    return (await room.hub.list("ana", m.ListRequest(most=1))).jobs[0].state
+
+
+@pytest.mark.parametrize("changes", [None, {"job": "0" * 32}, {"round": 9}, {"party": "west"}], ids=str)
+@pytest.mark.parametrize("sql", [PLAIN, DISCOVERED])
+async def test_the_coordinator_releases_nothing_under_a_receipt_that_is_forged_or_for_something_else(
+    room, sql, changes
+):
+    """In a round that opens to the parties no analyst ever sees the receipts."""
+
+    def lie(party, at, way, message):
+        if (party, at, way) != ("south", "contribute", "reply") or message.receipt is None:
+            return message
+        told = forged(message.receipt) if changes is None else resigned(room, message.receipt, Receipt, changes)
+        return msgspec.structs.replace(message, receipt=told)
+
+    room.network.hook = lie
+    with pytest.raises(MpcError):
+        await room.sql(sql)
+
+    assert await state(room) == JobState.ABORTED
+    delivered = [c for c in room.network.calls if c[1:] == ("deliver", "request")]
+    assert not delivered, "a sum left on the strength of it"
+
+
+KINDS = {"receipts": Receipt, "commitments": Commitment}
+
+
+# ---- the analyst -------------------------------------------------------------------------------------------------
+
+
+def fetching(room, change):
+    """An analyst whose coordinator changes the statements of a result."""
+    original = room.analyst.peer.fetch
+
+    def fetch(reference):
+        async def frames():
+            async for frame in original(reference):
+                yield change(frame) if frame.commitments else frame
+
+        return frames()
+
+    room.analyst.peer.fetch = fetch
+
+
+def one(kind, change):
+    """Change the statement of one party."""
+    return lambda frame: msgspec.structs.replace(
+        frame, **{kind: tuple(change(s) if s.signer == "south" else s for s in getattr(frame, kind))}
+    )
+
+
+@pytest.mark.parametrize("kind", ["commitments", "receipts"])
+async def test_an_analyst_opens_nothing_under_a_forged_statement(room, kind):
+    fetching(room, one(kind, forged))
+    with pytest.raises(IntegrityError, match="signature"):
+        await room.sql(PLAIN)
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        ("receipts", {"job": "0" * 32}), ("receipts", {"attempt": 2}), ("receipts", {"request_digest": bytes(32)}),
+        ("receipts", {"ciphertexts": 7}), ("receipts", {"party": "west"}),
+        ("commitments", {"job": "0" * 32}), ("commitments", {"attempt": 2}),
+        ("commitments", {"request_digest": bytes(32)}), ("commitments", {"participants": ("north", "south")}),
+        ("commitments", {"party": "west"}),
+    ],
+    ids=str,
+)  # fmt: skip
+async def test_an_analyst_opens_nothing_under_a_statement_for_something_else(room, kind, changes):
+    fetching(
+        room, one(kind, lambda s: resigned(room, s, {"receipts": Receipt, "commitments": Commitment}[kind], changes))
+    )
+    with pytest.raises(ProtocolError):
+        await room.sql(PLAIN)
+
+
+@pytest.mark.parametrize("kind", ["commitments", "receipts"])
+async def test_an_analyst_opens_nothing_when_a_statement_is_missing(room, kind):
+    fetching(
+        room,
+        lambda frame: msgspec.structs.replace(
+            frame, **{kind: tuple(s for s in getattr(frame, kind) if s.signer != "south")}
+        ),
+    )
+    with pytest.raises(ProtocolError):
+        await room.sql(PLAIN)
+
+
+# ---- what parties say they obtained ------------------------------------------------------------------------------
+
+REPORT = Report(
+    job="0" * 32, scheme="rlwe", parameter_set="rlwe-2048-t30", security="128", participants=PARTIES, ciphertexts=0,
+    bytes_received=0, seconds=0.0, phases={}, disclosure=(),
+)  # fmt: skip
+MODEL = AveragedModel({"w": np.arange(3.0)}, 7)
+
+
+def note(party, kind, body):
+    return Note(party=party, round=1, kind=kind, body=body)
+
+
+def model_notes(**digests):
+    told = dict.fromkeys(PARTIES, MODEL.digest()) | digests
+    return [note("north", "model", pack_model(MODEL))] + [
+        note(p, "model-digest", d.encode()) for p, d in told.items() if d is not None
+    ]
+
+
+def test_a_model_is_taken_when_every_party_obtained_it():
+    assert trained(model_notes(), PARTIES, REPORT).model.digest() == MODEL.digest()
+
+
+@pytest.mark.parametrize("party", PARTIES)
+@pytest.mark.parametrize("digest", ["0" * 64, "\u00e9", None])
+def test_a_model_that_one_party_did_not_obtain_is_refused(party, digest):
+    with pytest.raises(IntegrityError) as caught:
+        trained(model_notes(**{party: digest}), PARTIES, REPORT)
+
+    assert caught.value.fields["party"] == party
+
+
+def qualities(**changed):
+    told = dict.fromkeys(PARTIES, b'{"recall":{"20":0.5},"bins":[1,2]}') | changed
+    return [note(p, "quality", body) for p, body in told.items() if body is not None]
+
+
+def test_a_quality_is_that_of_every_party():
+    last = b'{"recall":{"20":0.5000000000000001},"bins":[1,2]}'
+    assert measured(qualities(west=last), PARTIES, REPORT).quality["recall"] == {"20": 0.5}
+    with pytest.raises(ProtocolError):
+        measured(qualities(west=None), PARTIES, REPORT)
+
+
+@pytest.mark.parametrize(
+    "other", [b'{"recall":{"20":0.6},"bins":[1,2]}', b'{"recall":{"20":0.5},"bins":[1]}', b'{"recall":{"20":0.5}}']
+)
+@pytest.mark.parametrize("party", PARTIES[1:])
+def test_another_quality_of_one_party_is_refused(party, other):
+    with pytest.raises(IntegrityError) as caught:
+        measured(qualities(**{party: other}), PARTIES, REPORT)
+
+    assert caught.value.fields["party"] == party
+
+
+# ---- whose functions run -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lacking", ["policy", "declaration"])
+async def test_a_function_runs_where_its_owner_declares_it_and_its_policy_allows_it(tmp_path, lacking):
+    allowed = {"risk": ["bob" if lacking == "policy" else "ana"]}
+    everything = {"analysts": ["*"], "train": True, "trainers": allowed, "tables": {"t": {"allow_all": True}}}
+    tables = {n: {"t": pa.table({"x": [1.0, 2.0]})} for n in PARTIES}
+    room = MemoryRoom(tmp_path, tables, policies=dict.fromkeys(PARTIES, everything))
+    spec = FederatedAverage(table="t", trainer="risk", arrays=(ArraySpec("w", (2,), 4.0),), columns=("x",))
+    for node in room.nodes.values():
+        declared = {} if lacking == "declaration" else {"risk": TrainerSpec(module="owners:risk")}
+        node._config = msgspec.structs.replace(node._config, trainers=declared)
+    try:
+        keys = await room.analyst.keys.take("rlwe-2048-t30")
+        with pytest.raises(PolicyDenied) as caught:
+            await room.analyst.train(room.analyst.sign_training(spec, keys, timeout_s=60, resume="", attempt=1), print)
+    finally:
+        await room.close()
+
+    assert caught.value.fields["rule"] == "trainers risk"
+    assert not [c for c in room.network.calls if c[1] == "begin"]
