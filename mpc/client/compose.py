@@ -126,7 +126,7 @@ def write_compose_room(
     if data is None:
         query = "SELECT region, COUNT(*) AS n, AVG(amount) AS mean FROM sales GROUP BY region ORDER BY region"
     made = ComposeRoom(folder=folder, parties=names, analyst=ANALYST, query=query)
-    (folder / "README.md").write_text(_readme(name, made), encoding="utf-8")
+    (folder / "README.md").write_text(_readme(name, made, context), encoding="utf-8")
     return made
 
 
@@ -135,7 +135,7 @@ def _checkout(source: Path | None) -> Path:
     if not (found / _CONTAINERFILE).is_file():
         raise ConfigurationError(
             f"{found} has no {_CONTAINERFILE}: images are built from a checkout of the repository",
-            instead="name the checkout",
+            instead="install in the checkout with pip install -e .",
         )
     return found
 
@@ -299,7 +299,7 @@ def _analyst(image: str, tag: str) -> str:
         *_hardened(ANALYST, None, image, Role.PARTY.value, tag),
         "    environment: {SEALROOM_ROOM: /etc/sealroom}",
         "    mem_limit: 2g",
-        '    entrypoint: ["sleep", "infinity"]',
+        '    entrypoint: ["sh", "-c", "trap exit INT TERM; sleep infinity & wait"]',
         "    command: []",
         "    healthcheck: {disable: true}",
         "    networks: [ask]",
@@ -311,7 +311,7 @@ def _analyst(image: str, tag: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _readme(name: str, room: ComposeRoom) -> str:
+def _readme(name: str, room: ComposeRoom, context: Path) -> str:
     commands = "\n".join(f"    {line}" for line in room.commands()[1:])
     return f"""# Room {name}
 
@@ -319,10 +319,13 @@ In this folder, with podman-compose (or `docker compose`, or `docker-compose`):
 
 {commands}
 
+The first start builds two images, which takes a minute or more. Nodes answer some seconds after they were started;
+until then a query says E4301 or E4001, and works when it is asked again.
+
 `down` ends it and keeps jobs, logs and ledgers in volumes; `down -v` forgets them. Each member's folder is what its
 owner would have on a machine of its own: keys, configuration, policy, data. `room/` is what they all signed.
 
 A certificate is renewed without a restart, at its owner:
 
-    sh {_CONTAINERFILE.parent}/renew-certificate.sh FOLDER
+    sh "{context / _CONTAINERFILE.parent}/renew-certificate.sh" {room.parties[0]}
 """

@@ -91,10 +91,10 @@ _TEXTS: Final = {
     ),
     "E4301": HelpText(
         "A party did not answer when the job began.",
-        "Its node is down or cannot be reached from the coordinator. The job was not started anywhere.",
+        "Its node is down, still starting, or cannot be reached from the coordinator. The job was started nowhere.",
         (
             "sealroom doctor --room ROOM shows which parties answer",
-            "ask that party to start its node, and run it again",
+            "ask that party to start its node, and run it again; a node answers some seconds after its start",
         ),
     ),
     "E4302": HelpText(

@@ -93,6 +93,8 @@ def main() -> int:
     except MpcError as error:
         log.error("%s %s", error.code, Sentence(str(error)))  # noqa: TRY400 - the sentence is the message, a trace is not
         return error.exit_code
+    except KeyboardInterrupt:
+        log.info("stopped before it served")
     return 0
 
 

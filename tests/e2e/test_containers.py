@@ -364,7 +364,9 @@ def test_a_restart_keeps_jobs_and_records(room, analyst, expected):
     listing = ("sealroom", "jobs", "list", "--json")
     before = json.loads(room.inside("ana", *listing))
     analyst.close()
+    started = time.monotonic()
     room.compose("down", "-t", "10")
+    room.seconds["all stopped"] = time.monotonic() - started
     started = time.monotonic()
     room.compose("up", "-d")
     room.await_health()
@@ -377,6 +379,20 @@ def test_a_restart_keeps_jobs_and_records(room, analyst, expected):
     again = Analyst(["podman", "exec", "-i", room.name("ana"), "python", "-c", DRIVER, "/etc/sealroom"])
     assert again.ask(GROUPED)["rows"] == expected
     again.close()
+
+
+def test_a_node_stops_while_it_starts(room):
+    """As a container's first process it hears no signal that it has no handler for: not even then must it be killed."""
+    room.podman("stop", "-t", "30", room.name("west"))
+    room.podman("start", room.name("west"))
+    time.sleep(0.3)
+    started = time.monotonic()
+    room.podman("stop", "-t", "30", room.name("west"))
+    seconds = time.monotonic() - started
+    room.podman("start", room.name("west"))
+    room.await_health("west")
+
+    assert seconds < 15
 
 
 def renew(room, name):

@@ -85,6 +85,7 @@ def _new_compose(terminal: Terminal, name: str, folder: Path, parties: tuple[str
             f"[green]✓[/] room [bold]{name}[/] for containers in {escape(str(folder))}",
             f"    {', '.join(made.parties)} with sample data, a coordinator, and the analyst {made.analyst}",
             "    Every member's keys are in its own folder; in earnest each owner makes them at home.",
+            "    The first start builds two images; a query that finds a node still starting (E4301) is asked again.",
         ),
         made.commands(),
     )
