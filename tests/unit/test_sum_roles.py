@@ -1,5 +1,6 @@
 """The three roles of a sum in one process, on every additive scheme, against the ideal functionality."""
 
+import contextlib
 import secrets
 
 import numpy as np
@@ -149,6 +150,21 @@ def test_the_aggregator_misses_what_a_party_left_out_even_under_a_signed_list_of
     }  # fmt: skip
     with pytest.raises(IntegrityError, match="incomplete"):
         aggregator.check({} if told == "none" else receipts)
+
+
+@pytest.mark.parametrize("more", [0, 1, -1])
+def test_the_aggregator_believes_no_other_number_than_it_counted(wide_round, more):
+    aggregator, contributions = wide_round.aggregator(), wide_round.contributions()
+    aggregator.add(contributions)
+    receipts = {
+        PartyId(p): Receipt(
+            room="r", job="j", attempt=1, round=1, party=p, request_digest=b"", ciphertexts=len(c) + more,
+            list_digest=ciphertext_list_digest([ciphertext_digest(one) for one in c]),
+        )
+        for p, c in contributions.items()
+    }  # fmt: skip
+    with contextlib.nullcontext() if not more else pytest.raises(IntegrityError, match="incomplete"):
+        aggregator.check(receipts)
 
 
 def test_the_aggregator_refuses_another_set_of_parties(wide_round):
