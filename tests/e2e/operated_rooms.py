@@ -2,15 +2,18 @@
 
 import datetime as dt
 import json
+import re
 import subprocess
 import threading
 import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from mpc.client.certificates import facts
 from mpc.keys.identity import TlsMaterial, issue_leaf
 from mpc.parties import Role
 
-__all__ = ["DRIVER", "Analyst", "Faults", "expired_certificate", "program"]
+__all__ = ["DRIVER", "Analyst", "Faults", "expired_certificate", "program", "watch_memory"]
 
 DRIVER = """
 import json, sys, time
@@ -92,10 +95,10 @@ class Faults:
     def add(self, done, answer, recovery_s):
         saw = f"{answer['code']} {answer['said']}" if "code" in answer else "the right answer"
         self.recoveries.append((done, recovery_s))
-        self.lines.append(f"{done:<46} | {saw[:96]:<96} | {answer['seconds']:6.1f} s | {recovery_s:6.1f} s")
+        self.lines.append(f"{done:<46} | {saw[:140]:<140} | {answer['seconds']:6.1f} s | {recovery_s:6.1f} s")
 
     def report(self):
-        head = f"{'what was done':<46} | {'what the analyst saw':<96} | {'after':>8} | {'next ok':>8}"
+        head = f"{'what was done':<46} | {'what the analyst saw':<140} | {'after':>8} | {'next ok':>8}"
         return "\n".join(("", f"faults of the {self.lane}", head, "-" * len(head), *self.lines, ""))
 
 
@@ -115,3 +118,38 @@ def program(command, **options):
     if done.returncode:
         raise RuntimeError(f"{' '.join(map(str, command))}: {(done.stderr or done.stdout).strip()[-1500:]}")
     return done.stdout
+
+
+_MEMORY_EVERY_S = 0.02
+
+
+@contextmanager
+def watch_memory(pids, highest):
+    """Note the megabytes that nodes, by name and process id, and their workers hold, at most, meanwhile.
+
+    Read from outside, again and again: a worker ends with its job, and what it held is gone with it.
+    """
+    ended = threading.Event()
+
+    def watch():
+        while not ended.wait(_MEMORY_EVERY_S):
+            for name, pid in pids.items():
+                workers = [w for t in Path(f"/proc/{pid}/task").glob("*/children") for w in _read(t).split()]
+                for what, process in [(name, pid), *((f"{name}'s worker", w) for w in workers)]:
+                    if found := re.search(r"VmRSS:\s+(\d+)", _read(Path(f"/proc/{process}/status"))):
+                        highest[what] = max(highest.get(what, 0.0), int(found[1]) / 1e3)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()
+
+
+def _read(path):
+    """A file of a process, which may just have ended."""
+    with suppress(OSError):
+        return path.read_text()
+    return ""
