@@ -6,16 +6,21 @@ import pyarrow as pa
 import pytest
 
 from mpc.client.answer import Report
-from mpc.client.jobs import Note
+from mpc.client.jobs import Note, NoteReader
 from mpc.client.training import measured, trained
+from mpc.entropy import SystemEntropy
 from mpc.errors import IntegrityError, MpcError, PolicyDenied, ProtocolError
+from mpc.keys.secret import seal
 from mpc.keys.statements import Signed, decode_statement
-from mpc.learn import ArraySpec, FederatedAverage
+from mpc.learn import ArraySpec, FederatedAverage, LinearRegression
 from mpc.learn.averaging import AveragedModel
-from mpc.sum.messages import Commitment, Receipt
+from mpc.params import parameter_set
+from mpc.schemes.secret import generate
+from mpc.sum.messages import Commitment, KeyOffer, Receipt
 from mpc.wire import messages as m
 from mpc.wire.job import JobState
 from mpc.wire.models import pack_model
+from mpc.wire.notes import SealedNote, note_body_digest, note_context
 from servers.party.trainers import TrainerSpec
 from tests.simulation.memory_room import MemoryRoom
 
@@ -26,7 +31,7 @@ DISCOVERED = "SELECT region, COUNT(*) AS n FROM sales GROUP BY region ORDER BY r
 
 @pytest.fixture
 async def room(tmp_path):
-    tables = {n: {"sales": pa.table({"region": ["a", n], "qty": [1, 2]})} for n in PARTIES}
+    tables = {n: {"sales": pa.table({"region": ["a", n], "qty": [1, 2], "qty2": [2, 3]})} for n in PARTIES}
     found = MemoryRoom(tmp_path, tables)
     yield found
     await found.close()
@@ -68,6 +73,47 @@ async def test_the_coordinator_releases_nothing_under_a_receipt_that_is_forged_o
     assert await state(room) == JobState.ABORTED
     delivered = [c for c in room.network.calls if c[1:] == ("deliver", "request")]
     assert not delivered, "a sum left on the strength of it"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"job": "0" * 32}, {"attempt": 2}, {"round": 9}, {"maker": "south"}, {"parameter_set": "clear"}, {"room": "other"},
+     {"seed_commitment": bytes(32)}, {"seed_commitment": b""}, {"boxes": ()}],
+    ids=str,
+)  # fmt: skip
+async def test_a_party_sends_nothing_to_a_groups_key_that_its_maker_meant_for_something_else(room, changes):
+    """The maker is north: what another party contributes is encrypted to the key that north offered for this round."""
+
+    def lie(party, at, way, message):
+        if (party, at, way) != ("south", "contribute", "request") or message.offer is None:
+            return message
+        return msgspec.structs.replace(message, offer=resigned(room, message.offer, KeyOffer, changes))
+
+    room.network.hook = lie
+    with pytest.raises((ProtocolError, IntegrityError)):
+        await room.sql(DISCOVERED)
+
+    assert ("south", "contribute", "request") in room.network.calls
+    assert ("south", "contribute", "reply") not in room.network.calls
+
+
+async def test_a_party_sends_nothing_to_a_groups_key_that_the_coordinator_made(room):
+    """With a scheme whose keys travel."""
+    seen = []
+
+    def lie(party, at, way, message):
+        if (party, at, way) != ("south", "contribute", "request") or not message.public_key:
+            return message
+        seen.append(message)
+        parameters = parameter_set(decode_statement(message.offer.payload, KeyOffer).parameter_set)
+        return msgspec.structs.replace(message, public_key=generate(parameters, SystemEntropy())[0].data)
+
+    room.network.hook = lie
+    with pytest.raises(IntegrityError):
+        await room.sql(DISCOVERED, "bfv")
+
+    assert seen
+    assert ("south", "contribute", "reply") not in room.network.calls
 
 
 KINDS = {"receipts": Receipt, "commitments": Commitment}
@@ -133,6 +179,53 @@ async def test_an_analyst_opens_nothing_when_a_statement_is_missing(room, kind):
     )
     with pytest.raises(ProtocolError):
         await room.sql(PLAIN)
+
+
+def boxed(where, order, *, signer="south", index=1, body=b"lies", **changes):
+    """A note to the analyst's key, which everybody sees, and with the context that everybody can work out."""
+    request = order.request
+    fields = {
+        "room": request.room, "job": request.job, "attempt": request.attempt, "party": "south", "index": index,
+        "round": 1, "kind": "model-digest", "body_digest": note_body_digest(body),
+    }  # fmt: skip
+    signed = where.keys["south"].identity().sign(SealedNote(**fields | changes), "south")
+    signed = signed if signer == "south" else forged(signed)
+    box = seal(request.sealing_key, msgspec.msgpack.encode((signed, body)), context=note_context(request, "south", 1))
+    return len(box).to_bytes(8, "little") + box
+
+
+@pytest.fixture
+async def training_job(room):
+    keys = await room.analyst.keys.take("rlwe-2048-t30")
+    spec = LinearRegression("sales", "qty", ("qty2",))
+    return room.analyst.sign_training(spec, keys, timeout_s=60, resume="", attempt=1)
+
+
+async def test_a_partys_note_is_read(room, training_job):
+    (note,) = NoteReader(training_job).feed("south", boxed(room, training_job))
+
+    assert (note.party, note.kind, note.body) == ("south", "model-digest", b"lies")
+
+
+async def test_a_note_that_the_coordinator_wrote_is_refused(room, training_job):
+    with pytest.raises(IntegrityError, match="signature"):
+        NoteReader(training_job).feed("south", boxed(room, training_job, signer="the coordinator"))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"job": "0" * 32}, {"attempt": 2}, {"party": "west"}, {"index": 2}, {"body_digest": bytes(32)}],
+    ids=str,
+)
+async def test_a_partys_note_for_something_else_is_refused(room, training_job, changes):
+    with pytest.raises(ProtocolError, match="something else"):
+        NoteReader(training_job).feed("south", boxed(room, training_job, **changes))
+
+
+async def test_a_note_of_who_does_not_take_part_is_refused(room, training_job):
+    for stranger in ("ana", "hub", "nobody"):
+        with pytest.raises(ProtocolError, match="stranger"):
+            NoteReader(training_job).feed(stranger, boxed(room, training_job))
 
 
 # ---- what parties say they obtained ------------------------------------------------------------------------------

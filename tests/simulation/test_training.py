@@ -2,17 +2,21 @@
 
 import itertools
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from mpc.errors import MpcError, PolicyDenied, TransportError
+from mpc.errors import MpcError, PolicyDenied, ProtocolError, TransportError
+from mpc.keys.statements import decode_statement
 from mpc.learn import ArrayRows, Ease, ImplicitAls, LogisticRegression, complete, program
 from mpc.learn.digest import training_digest
 from mpc.learn.union import union_program
 from mpc.params import parameter_set
 from mpc.plan import choose_parameters
 from mpc.primitives import Segment, run_ideal
+from mpc.wire import messages as m
+from mpc.wire.job import JobRequest
 from tests.simulation.memory_room import MemoryRoom
 
 PARTIES = ("north", "south", "west")
@@ -174,6 +178,31 @@ async def test_a_policy_without_training_refuses(tmp_path, tables):
         assert caught.value.fields["rule"] == "train"
     finally:
         await room.close()
+
+
+@pytest.mark.parametrize("column", ["x0", "x1", "y"])
+async def test_every_column_that_a_training_reads_needs_its_owners_consent(tmp_path, tables, column):
+    columns = {name: {"use": ["train"]} for name in ("x0", "x1", "y")}
+    columns[column] = {"use": ["group", "filter", "aggregate", "join"]}
+    policy = {"analysts": ["*"], "train": True, "tables": {"cohort": {"count": True, "columns": columns}}}
+    room = MemoryRoom(tmp_path, tables, policies={"west": policy})
+    try:
+        with pytest.raises(PolicyDenied) as caught:
+            await train(room, SPECS["logistic"])
+        assert caught.value.fields == {"party": "west", "table": "cohort", "column": column, "rule": "use train"}
+    finally:
+        await room.close()
+
+
+async def test_a_signed_spec_that_completes_to_another_plan_is_refused(room):
+    requests = []
+    room.network.hook = lambda p, a, w, x: requests.append(x) or x if (a, w) == ("commit", "request") else x
+    await train(room, SPECS["logistic"])
+    request = decode_statement(requests[0].request.payload, JobRequest)
+    changed = msgspec.structs.replace(request, job="0" * 32, plan_digest=bytes(32))
+    signed = room.keys["ana"].identity().sign(changed, "ana")
+    with pytest.raises(ProtocolError, match="another plan"):
+        await room.nodes["north"].commit(m.CommitRequest(request=signed, recipient_key=requests[0].recipient_key))
 
 
 async def test_two_parties_need_the_consent_of_both(tmp_path, tables):

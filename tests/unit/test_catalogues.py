@@ -9,12 +9,20 @@ import pyarrow.feather as feather
 import pyarrow.parquet as pq
 import pytest
 
-from mpc.errors import BudgetExhausted, ConfigurationError, ParameterError, ReplayError, SourceError
+from mpc.errors import (
+    BudgetExhausted,
+    ConfigurationError,
+    ParameterError,
+    ProtocolError,
+    ReplayError,
+    SourceError,
+)
 from mpc.parties import PartyId
 from mpc.policy import CatalogueRule, Policy
 from mpc.score.budget import QueryBudget, QueryLimit
 from mpc.score.catalogue import Catalogue
 from mpc.score.packing import ScoringRequest, choose_packing, offered_costs
+from mpc.wire.offers import CatalogueOffer
 from servers.party.catalogue_loading import offer
 from servers.party.catalogue_spec import CatalogueSpec, ScoringLimits
 from servers.party.catalogue_table import CatalogueTask, find_table, read_table
@@ -210,6 +218,44 @@ def test_the_default_limit_is_half_of_what_could_tell_an_item():
 def test_a_limit_of_as_many_queries_as_dimensions_is_refused():
     with pytest.raises(ConfigurationError):
         offer("products", spec_of(file="x"), CatalogueRule(analysts=("*",), queries_per_analyst=64), catalogue())
+
+
+def told(**changes):
+    """An offer as a holder signs it."""
+    found = offer(
+        "products", spec_of(file="x", packings=[4, 1], real=True), CatalogueRule(analysts=("*",)), catalogue()
+    )
+    fields = {
+        "room": "r", "holder": "north", "analyst": "ana", "question_digest": bytes(32), "catalogue": "products",
+        "specs": tuple(p.spec for p in found.plans.values()), "real": found.real.spec, "limit": 9, "remaining": 3,
+        "labels": b"",
+    }  # fmt: skip
+    return CatalogueOffer(**fields | changes)
+
+
+def other(spec, **changes):
+    return msgspec.structs.replace(spec, **changes)
+
+
+CONTRADICTIONS = {
+    "no spec": lambda o: {"specs": ()},
+    "too many specs": lambda o: {"specs": o.specs * 33},
+    "another catalogue": lambda o: {"catalogue": "others"},
+    "specs of two catalogues": lambda o: {"specs": (o.specs[0], other(o.specs[1], catalogue="others"))},
+    "specs of two sizes": lambda o: {"specs": (o.specs[0], other(o.specs[1], rows=400))},
+    "real values of another size": lambda o: {"real": other(o.real, rows=400)},
+    "a limit that tells an item": lambda o: {"limit": 64},
+    "more left than allowed": lambda o: {"remaining": 10},
+    "less than nothing left": lambda o: {"remaining": -1},
+    "half a digest of labels": lambda o: {"labels": bytes(16)},
+}
+
+
+@pytest.mark.parametrize("name", CONTRADICTIONS)
+def test_an_offer_that_contradicts_itself_is_refused(name):
+    told().check()
+    with pytest.raises(ProtocolError):
+        told(**CONTRADICTIONS[name](told())).check()
 
 
 def test_norms_of_inner_products_are_rounded_up_to_powers_of_two():
