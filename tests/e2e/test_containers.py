@@ -454,6 +454,7 @@ def test_a_database_that_goes_down(room, second_analyst, faults, expected):
     assert moved == expected
     assert answer["code"] == "E3301"
     assert "north" in answer["said"]
+    assert "cannot be reached" in answer["said"]
     assert rows == expected
 
 

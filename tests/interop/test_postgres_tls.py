@@ -85,6 +85,15 @@ def test_anything_else_is_refused_and_says_nothing(server, roots, options):
     assert HOST not in str(refused.value)
 
 
+@pytest.mark.parametrize("place", ["127.0.0.1:1", "nowhere.invalid"])
+def test_a_server_that_is_away_is_told_from_one_that_refuses(place):
+    with pytest.raises(SourceError) as away:
+        opened(f"postgresql://clerk@{place}/sales")
+
+    assert away.value.fields["reason"] == "the database cannot be reached"
+    assert place not in str(away.value)
+
+
 def test_a_certificate_for_another_host_is_refused(server, roots):
     url = server.url("clerk", sslrootcert=roots / "right.pem")
     with pytest.raises(SourceError):

@@ -55,6 +55,8 @@ _SAME = {
 _TEXT = re.compile(r"(text|character varying|character|name|citext|uuid|jsonb?)(\(\d+\))?\Z")
 _NUMERIC = re.compile(r"numeric\((?P<precision>\d+),(?P<scale>-?\d+)\)\Z")
 _TIMESTAMP = re.compile(r"timestamp(\(\d\))? with(?P<zone>out)? time zone\Z")
+_AWAY = re.compile(r"Connection refused|could not translate host name|timeout expired|timed out|unreachable|No route")
+"""What libpq says of a server that does not answer, in a program that sets no locale."""
 
 _BATCH_BYTES = str(4 << 20)
 
@@ -275,7 +277,10 @@ def _connect(url: str) -> Any:
         return adbc_driver_postgresql.dbapi.connect(connection_url(url))
     except (adbc_driver_manager.Error, ValueError) as error:
         state = getattr(error, "sqlstate", None) or type(error).__name__
-        raise SourceError(f"no connection: {state}", reason="the database does not let us in") from None
+        text = str(error)  # of every address that was tried; it stays here
+        away = _AWAY.search(text) and "FATAL" not in text
+        reason = "the database cannot be reached" if away else "the database does not let us in"
+        raise SourceError(f"no connection: {state}", reason=reason) from None
 
 
 def _dictionary_type(physical: str, kind: str) -> str | None:
