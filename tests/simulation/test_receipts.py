@@ -116,6 +116,18 @@ async def test_a_party_sends_nothing_to_a_groups_key_that_the_coordinator_made(r
     assert ("south", "contribute", "reply") not in room.network.calls
 
 
+async def test_a_maker_that_seals_another_seed_than_it_committed_to_gets_no_contribution(room, monkeypatch):
+    def sealed(key, _material, *, context):
+        return seal(key, bytes(32), context=context)
+
+    monkeypatch.setattr("servers.party.group_keys.seal", sealed)
+    with pytest.raises(IntegrityError):
+        await room.sql(DISCOVERED)
+
+    sent = {party for party, at, way in room.network.calls if (at, way) == ("contribute", "reply")}
+    assert sent <= {"north"}
+
+
 KINDS = {"receipts": Receipt, "commitments": Commitment}
 
 
