@@ -3,11 +3,16 @@
 import os
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from numba import config
 
 from mpc.errors import ConfigurationError
+from mpc.schemes.rlwe.kernels import compiled as compiling
 from mpc.schemes.rlwe.kernels.compiled import compiled
 from mpc.schemes.rlwe.kernels.host import host_has_ifma
 
@@ -84,3 +89,29 @@ def test_processes_share_the_compiling_of_every_part(tmp_path):
     compiled_by = [{name for name in output if "." not in name} for output in outputs]  # the others are numba's own
     assert {"accumulate_row", "open_block", "forward", "inverse", "make_key"} <= compiled_by[0] | compiled_by[1]
     assert not compiled_by[0] & compiled_by[1]
+
+
+def test_threads_that_import_kernels_at_once_do_not_exchange_their_directories(monkeypatch):
+    inside, most = [], []
+
+    def slow_njit(**options):
+        inside.append(options)
+        most.append(len(inside))
+        time.sleep(0.2)
+        directory = config.CACHE_DIR
+        inside.pop()
+        return lambda function: SimpleNamespace(py_func=function, compile=None, directory=directory)
+
+    monkeypatch.setattr(compiling, "njit", slow_njit)
+
+    def one(x):
+        return x
+
+    def other(x):
+        return x
+
+    with ThreadPoolExecutor(2) as pool:
+        made = list(pool.map(compiled, (one, other)))
+    assert most == [1, 1]
+    assert {part.directory for part in made} == {str(compiling.cache_directory())}
+    assert not config.CACHE_DIR

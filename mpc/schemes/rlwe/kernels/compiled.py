@@ -15,6 +15,7 @@ import os
 import stat
 import sys
 import tempfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar, cast
@@ -33,6 +34,9 @@ Static: TypeAlias = Literal[True] | None
 it is first called; that for None has nothing of what follows `is not None`."""
 
 _claimed: set[str] = set()
+
+_decorating = threading.Lock()
+"""The directory is a setting of the whole process: threads that import kernels at once would exchange theirs."""
 
 if sys.byteorder != "little":
     raise ConfigurationError("the rlwe scheme runs on little-endian machines")
@@ -82,12 +86,13 @@ def compiled(function: F) -> F:
     if directory is None:
         alone: F = njit(nogil=True)(function)
         return alone
-    before = config.CACHE_DIR
-    config.CACHE_DIR = str(directory)  # read while the function is decorated, and by nothing of ours later
-    try:
-        kept: Any = njit(nogil=True, cache=True)(function)
-    finally:
-        config.CACHE_DIR = before
+    with _decorating:
+        before = config.CACHE_DIR
+        config.CACHE_DIR = str(directory)  # numba reads it while the function is decorated, and not later
+        try:
+            kept: Any = njit(nogil=True, cache=True)(function)
+        finally:
+            config.CACHE_DIR = before
     kept.compile = _one_at_a_time(kept.compile, directory / f"{function.__module__}.{function.__name__}.lock")
     return cast("F", kept)
 
