@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import secrets
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -36,7 +37,7 @@ from mpc.wire.job import JobKind, JobRequest, JobState, request_digest
 from mpc.wire.limits import MAX_SEALED_BYTES
 from mpc.wire.notes import SealedNote, note_body_digest, note_context, split_notes
 
-__all__ = ["KeyPool", "Note", "NoteReader", "Outcome", "PreparedJob", "Watcher", "latest", "warm_opening"]
+__all__ = ["KeyPool", "Note", "NoteReader", "Outcome", "PreparedJob", "Watcher", "latest", "warm_analyst"]
 
 Watcher = Callable[[m.JobEvent], None]
 
@@ -81,16 +82,20 @@ class KeyPool:
 
 
 @functools.cache
-def warm_opening(name: str) -> None:
-    """Make the kernels that open a set's totals, once; where a node beside us compiles them, wait for its outcome."""
-    if parameter_set(name).scheme is SchemeId.RLWE:
-        from mpc.schemes.rlwe.secret import OPENING
+def warm_analyst(name: str) -> None:
+    """Make the kernels of a set's keys, once; those that open totals follow in the background, while parties work.
 
-        warm_kernels([name], OPENING)
+    Where a node beside us compiles them just now, its outcome is waited for.
+    """
+    if parameter_set(name).scheme is SchemeId.RLWE:
+        from mpc.schemes.rlwe.secret import KEYS, OPENING
+
+        warm_kernels([name], KEYS)
+        threading.Thread(target=warm_kernels, args=([name], OPENING), daemon=True).start()
 
 
 def _fresh_pair(name: str) -> tuple[PublicKey, SecretKey]:
-    warm_opening(name)
+    warm_analyst(name)
     return secret_schemes.generate(parameter_set(name), SystemEntropy())
 
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 import tomli_w
 
 from mpc.client.client import Client
-from mpc.client.jobs import warm_opening
+from mpc.client.jobs import warm_analyst
 from mpc.client.local_catalogues import CatalogueData, place_catalogue
 from mpc.errors import ConfigurationError, PartyUnavailable
 from mpc.keys.dictionary import Dictionary
@@ -119,7 +119,7 @@ class LocalRoom:
                 self._prepare()
                 for name in (*self._tables, COORDINATOR):
                     self._spawn(name)
-                threading.Thread(target=warm_opening, args=(_FIRST_SET,), daemon=True).start()
+                threading.Thread(target=warm_analyst, args=(_FIRST_SET,), daemon=True).start()
                 try:
                     self._await_ready()
                     return

@@ -8,7 +8,7 @@ import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncGenerator, Sequence
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -24,6 +24,9 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
+_PAUSE_S: Final = 2.0
+"""A worker that a job gave back stands still for so long before it warms up what is left: jobs come one on another."""
+
 
 class Worker:
     """A worker process as its node sees it. One request at a time."""
@@ -31,7 +34,11 @@ class Worker:
     def __init__(self, process: Process) -> None:
         self._process = process
         self._lock = asyncio.Lock()
+        self._unwarmed: list[str] = []
+        self._stage = 0
         self._warming: asyncio.Task[None] | None = None
+        self.taken = False
+        """Whether a job has it. The job waits for the stage that is being warmed, and for no other."""
 
     @classmethod
     async def start(cls, *, memory_bytes: int, warm: Sequence[str], threads: int = 2, node: str = "") -> "Worker":
@@ -49,10 +56,23 @@ class Worker:
             start_new_session=False,
         )  # fmt: skip
         worker = cls(process)
-        await worker.request(Operation.WARM, [], type(None))
-        if warm:  # compiling may take long the first time; a job that comes meanwhile waits for it
-            worker._warming = asyncio.create_task(worker.request(Operation.WARM, list(warm), type(None)))
+        await worker.request(Operation.WARM, ([], 0), bool)
+        worker._unwarmed = list(warm)
+        worker.warm()
         return worker
+
+    def warm(self, pause_s: float = 0.0) -> None:
+        """Load kernels while there is nothing else to do. Compiling takes long the first time on a machine."""
+        if self._unwarmed and (self._warming is None or self._warming.done()):
+            self._warming = asyncio.create_task(self._warm(pause_s))
+
+    async def _warm(self, pause_s: float) -> None:
+        await asyncio.sleep(pause_s)
+        with contextlib.suppress(MpcError):  # a worker that ended says so to whoever takes it
+            while self._unwarmed and not self.taken:
+                if not await self.request(Operation.WARM, (self._unwarmed, self._stage), bool):
+                    self._unwarmed = []
+                self._stage += 1
 
     @property
     def alive(self) -> bool:
@@ -220,6 +240,7 @@ class WorkerPool:
                 await self.ready()
                 self._idle = [w for w in self._idle if w.alive]
             worker = self._idle.pop() if self._idle else await self._new(())
+            worker.taken = True
             self._busy.add(worker)
             return worker
         finally:
@@ -229,6 +250,8 @@ class WorkerPool:
         """Take a worker back; one that did not end its job cleanly is killed."""
         self._busy.discard(worker)
         if clean and worker.alive and not self._idle:
+            worker.taken = False
+            worker.warm(_PAUSE_S)
             self._idle.append(worker)
         else:
             self._metrics.worker_ended("job" if worker.alive else "died")

@@ -74,7 +74,7 @@ class Worker:
             case Operation.CLOSE:
                 self._close()
             case Operation.WARM:
-                warm(msgspec.msgpack.decode(command.payload, type=list[str]))
+                return warm(*msgspec.msgpack.decode(command.payload, type=tuple[list[str], int]))
             case _:
                 return self._score(command)
         return None
@@ -107,18 +107,25 @@ class Worker:
             session.close()
 
 
-def warm(sets: Sequence[str]) -> None:
-    """Load what the first job would wait for: the engine, the parser, the kernels."""
+def warm(sets: Sequence[str], stage: int) -> bool:
+    """Load what the first job would wait for: the engine, the parser, and one stage of the kernels of some sets.
+
+    Returns:
+        Whether there are more stages.
+    """
     import duckdb
 
     from servers.party import programs
 
     programs.preload()
     duckdb.connect(":memory:").close()
-    if sets:
-        from mpc.schemes.rlwe.secret import STAGES
+    if not sets:
+        return False
+    from mpc.schemes.rlwe.secret import STAGES
 
-        warm_kernels(sets, STAGES)
+    names = list(STAGES)
+    warm_kernels(sets, {names[stage]: STAGES[names[stage]]})
+    return stage + 1 < len(names)
 
 
 def failure_of(error: BaseException) -> Failure:

@@ -363,7 +363,7 @@ def test_both_arithmetics_give_the_same_bits(name):
         steps.make_multipliers(secret, modulus, tables[2], negate=False, portable=constants.portable)
         steps.open_block(
             c0, c1, tables[2], constants.fraction, constants.open_factor, plain, modulus, constants.inverse, high, low,
-            out, constants.portable,
+            out, constants.portable, constants.wide,
         )  # fmt: skip
         outcomes.append([*results, out])
     assert all(np.array_equal(a, b) for a, b in zip(*outcomes, strict=True))

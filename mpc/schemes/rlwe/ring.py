@@ -71,6 +71,11 @@ class Ring:
         return None if self.arithmetic is Arithmetic.IFMA else True
 
     @property
+    def wide(self) -> Literal[True] | None:
+        """The flag of decryption: None leaves out what only plaintext moduli above 2^32 need."""
+        return None if self.parameters.plain_modulus <= 1 << 32 else True
+
+    @property
     def primes(self) -> int:
         """Number of primes."""
         return len(self.moduli)

@@ -29,6 +29,7 @@ from mpc.schemes.rlwe.warm import Warmer, warm_encryption
 from mpc.schemes.rlwe.wire import MAX_INDEX, SEED_BYTES, Ciphertext, Kind, encode, parse_batch, wire_format
 
 __all__ = [
+    "KEYS",
     "OPENING",
     "STAGES",
     "RlweDecryptor",
@@ -37,6 +38,7 @@ __all__ = [
     "derive",
     "generate",
     "symmetric_encryptor",
+    "warm_keys",
     "warm_opening",
     "warm_symmetric",
 ]
@@ -230,6 +232,7 @@ class RlweDecryptor:
                     kernels.open_block(
                         reader.c0, reader.c1, self._s, constants.fraction, constants.open_factor, constants.plain,
                         constants.modulus, constants.inverse, high, low, out[block], constants.portable,
+                        constants.wide,
                     )  # fmt: skip
             finally:
                 release(high, low, reader.c0)
@@ -242,6 +245,13 @@ def decryptor(secret: SecretKey, *, execution: Execution = DEFAULT) -> Decryptor
         KeyAccessError: The key was opened before.
     """
     return RlweDecryptor(secret, execution=execution)
+
+
+def warm_keys(parameter_sets: Iterable[ParameterSet]) -> None:
+    """Load or compile what making a key runs, by making one that is thrown away."""
+    for parameters in parameter_sets:
+        with generate(parameters, SystemEntropy())[1]:
+            pass
 
 
 def warm_opening(parameter_sets: Iterable[ParameterSet], *, execution: Execution = DEFAULT) -> None:
@@ -263,9 +273,12 @@ def warm_symmetric(parameter_sets: Iterable[ParameterSet], *, execution: Executi
 
 
 STAGES: Final[Mapping[str, Warmer]] = MappingProxyType(
-    {"encryption": warm_encryption, "opening": warm_opening, "symmetric": warm_symmetric}
+    {"encryption": warm_encryption, "keys": warm_keys, "opening": warm_opening, "symmetric": warm_symmetric}
 )
 """What a party runs, first what its first job needs first."""
 
+KEYS: Final[Mapping[str, Warmer]] = MappingProxyType({"keys": warm_keys})
+"""What an analyst runs before it asks."""
+
 OPENING: Final[Mapping[str, Warmer]] = MappingProxyType({"opening": warm_opening})
-"""What an analyst runs."""
+"""What an analyst runs when totals arrive."""

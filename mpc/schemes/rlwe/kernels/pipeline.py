@@ -40,8 +40,6 @@ __all__ = [
 
 Words = NDArray[np.uint64]
 
-_SMALL_T = np.uint64(1 << 32)
-
 
 @compiled
 def make_key(
@@ -199,16 +197,17 @@ def open_block(
     low: Words,
     out: Words,
     portable: Static,
+    wide: Static,
 ) -> None:
     """Decrypt a block: `round(t [c0 + c1 s]_q / q) mod t` into `out`, `(8, N)`. `c0` is used as working memory.
 
     `x / q` modulo 1 is `sum_i y_i / q_i` modulo 1 with `y_i = [x (q / q_i)^-1]` modulo q_i. `s` are multipliers
-    `(k, N, 2)`; `high` and `low`, `(N, 8)`, are working memory.
+    `(k, N, 2)`; `high` and `low`, `(N, 8)`, are working memory. `wide` says that t is above 2^32.
     """
     for i in range(c0.shape[0]):
         transform.multiply_add(c1[i], s[i], c0[i], c0[i], modulus[i], portable)
         transform.inverse(c0[i], inverse[i], modulus[i], factor[i], portable)
-    if plain[0] <= _SMALL_T:
+    if wide is None:
         rounding.round_doubles(c0, modulus, plain[0], low)
     else:
         rounding.round_words(c0, fraction, plain[0], high, low)
