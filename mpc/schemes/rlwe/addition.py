@@ -16,8 +16,8 @@ from mpc.schemes.rlwe.wire import Ciphertext, Kind, encode, parse_batch, wire_fo
 
 __all__ = ["LazySum", "SumAdder"]
 
-_LEAST_ROWS: Final = 64
-"""Fewer rows than this are not worth a thread."""
+_LEAST_ROWS: Final = 512
+"""Fewer rows than this are not worth a thread: a row takes microseconds, and its threads wait for the interpreter."""
 
 
 class SumAdder:
@@ -139,15 +139,11 @@ class LazySum:
     def _reduce(self, out: list[bytes] | None = None) -> None:
         """Bring the sums below their moduli, and write them to `out` as ciphertexts."""
         constants = self._ring
-
-        def work(rows: range) -> None:
-            packed = np.empty(constants.degree * constants.primes * 25 // 16, dtype=np.uint64)
-            for row in rows:
-                pipeline().reduce_and_pack(self._sums[row], constants.scale, packed)
-                if out is not None:
-                    out[row] = encode(constants.parameters, self._kind, packed, noise=self._noise[row])
-
-        for_blocks(len(self._noise), self._execution, work, least=_LEAST_ROWS)
+        packed = np.empty(constants.degree * constants.primes * 25 // 16, dtype=np.uint64)
+        for row, noise in enumerate(self._noise):
+            pipeline().reduce_and_pack(self._sums[row], constants.scale, packed)
+            if out is not None:
+                out[row] = encode(constants.parameters, self._kind, packed, noise=noise)
         self._lazy = 1
 
     def finish(self) -> list[bytes]:

@@ -8,7 +8,7 @@ import itertools
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
@@ -90,11 +90,12 @@ DEFAULT: Final = Execution()
 
 
 def for_blocks(count: int, execution: Execution, work: Callable[[range], None], *, least: int = 2) -> None:
-    """Run `work` on contiguous ranges of `count` blocks, one a thread; the kernels run without the interpreter's lock.
+    """Run `work` on contiguous ranges of `count` blocks; the kernels run without the interpreter's lock.
 
-    A thread gets `least` blocks or more.
+    The caller works, too, and takes whatever no other thread has begun: it never waits for a thread to come free, so
+    that `work` may do the same inside. There are no more threads than leave `least` blocks to each.
 
-    Whatever a thread raises is raised here.
+    Whatever a thread raises is raised here, after all have stopped.
     """
     workers = min(execution.workers(), count // least)
     if workers <= 1:
@@ -102,8 +103,32 @@ def for_blocks(count: int, execution: Execution, work: Callable[[range], None], 
             work(range(count))
         return
     edges = [count * i // workers for i in range(workers + 1)]
-    with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="rlwe") as pool:
-        list(pool.map(work, (range(a, b) for a, b in itertools.pairwise(edges))))
+    shares = deque(range(a, b) for a, b in itertools.pairwise(edges))
+
+    def some() -> None:
+        while True:
+            try:
+                share = shares.popleft()
+            except IndexError:
+                return
+            work(share)
+
+    helpers = _helpers(execution.workers() - 1)
+    begun = [helpers.submit(some) for _ in range(workers - 1)]
+    try:
+        some()
+    finally:
+        shares.clear()
+        wait([one for one in begun if not one.cancel()])
+    for one in begun:
+        if not one.cancelled():
+            one.result()
+
+
+@functools.cache
+def _helpers(threads: int) -> ThreadPoolExecutor:
+    """Threads that stay: starting them anew takes as long as a hundred kilobytes of encryption."""
+    return ThreadPoolExecutor(max_workers=threads, thread_name_prefix="rlwe")
 
 
 class Pool(Generic[T]):

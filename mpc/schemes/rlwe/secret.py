@@ -45,6 +45,9 @@ __all__ = [
 
 Words = NDArray[np.uint64]
 
+_LEAST_RESIDUES: Final = 1 << 17
+"""What a thread must have to open before it is woken: half a millisecond's work."""
+
 _MATERIAL_BYTES: Final = 32
 _DERIVE: Final = b"sealroom/v1/rlwe/derive"
 _SECRET: Final = b"sealroom/v1/rlwe/secret"
@@ -219,7 +222,8 @@ class RlweDecryptor:
         """
         batch = parse_batch(ciphertexts, self._parameters)
         out = np.empty((-(-len(batch) // LANES), LANES, self._ring.degree), dtype=np.uint64)
-        for_blocks(out.shape[0], self._execution, lambda blocks: self._decrypt(batch, blocks, out))
+        least = max(2, _LEAST_RESIDUES // (LANES * self._ring.degree * self._ring.primes))
+        for_blocks(out.shape[0], self._execution, lambda blocks: self._decrypt(batch, blocks, out), least=least)
         return out.reshape(-1, self._ring.degree)[: len(batch)]
 
     def _decrypt(self, batch: list[Ciphertext], blocks: range, out: Words) -> None:
