@@ -1,6 +1,7 @@
 """Scorings from the analyst's side: ask who offers what, encrypt, send, verify, open; `Analyst` calls it."""
 
 import asyncio
+import contextlib
 import hashlib
 import secrets
 import time
@@ -33,7 +34,7 @@ from mpc.keys.statements import Signed, Statement
 from mpc.plan.cost import Line
 from mpc.runtime import traces
 from mpc.runtime.clock import Clock
-from mpc.runtime.peers import CoordinatorPeer
+from mpc.runtime.peers import STATUS_LOST, CoordinatorPeer
 from mpc.score.querier import PendingScores, Querier, Scores
 from mpc.score.spec import Measure, ScorePlan
 from mpc.wire import messages as m
@@ -261,10 +262,20 @@ class Scorer:
         except TimeoutError:
             raise DeadlineExceeded("", job=request.job) from None
         except MpcError as error:
-            if isinstance(error, BudgetExhausted) or "catalogue" in error.fields:
+            found = await self._recorded(request.job, error)
+            if isinstance(found, BudgetExhausted) or "catalogue" in found.fields:
                 self._offers = None  # what was offered does not hold any more
-            raise
+            raise found from None
         return exchange
+
+    async def _recorded(self, job: str, error: MpcError) -> MpcError:
+        """The coordinator's record of how a scoring ended, where the call ended in the middle of a send without it."""
+        if error.fields.get("reason") == STATUS_LOST:
+            with contextlib.suppress(MpcError):
+                async for event in self._peer.watch(m.WatchRequest(job=job)):
+                    if event.error is not None:
+                        return from_notice(event.error)
+        return error
 
     async def _converse(self, signed: Signed, message: bytes, exchange: _Exchange) -> None:
         parts: list[bytes] = []

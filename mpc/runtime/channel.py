@@ -22,6 +22,7 @@ from mpc.keys.identity import TlsMaterial
 from mpc.keys.manifest import Member
 from mpc.parties import Role
 from mpc.runtime import traces
+from mpc.runtime.peers import STATUS_LOST
 from mpc.runtime.server import ERROR_METADATA, VERSION_METADATA
 from mpc.runtime.tls import CONNECTION_WORKS, channel_credentials, diagnose
 from mpc.sum.transcript import WIRE_VERSION
@@ -213,7 +214,7 @@ class _Peer:
             return ResourceExhausted("", member=self.member.name)
         if code is grpc.StatusCode.INTERNAL and "execute_batch" in (error.debug_error_string() or ""):
             # A send that lost the race against the end of its call; gRPC then forgets the status that the peer gave.
-            return TransportError("", member=self.member.name, reason="it ended the call while it was sent to", **extra)
+            return TransportError("", member=self.member.name, reason=STATUS_LOST, **extra)
         if code is not grpc.StatusCode.UNAVAILABLE:
             return InternalError(f"gRPC status {code.name}", member=self.member.name)
         found = await diagnose(self.member, self._material)

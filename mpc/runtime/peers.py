@@ -1,11 +1,14 @@
 """What the coordinator may ask of a party, and an analyst of the coordinator, whatever the transport."""
 
 from collections.abc import AsyncIterator
-from typing import Protocol
+from typing import Final, Protocol
 
 from mpc.wire import messages as m
 
-__all__ = ["CoordinatorPeer", "PartyPeer"]
+__all__ = ["STATUS_LOST", "CoordinatorPeer", "PartyPeer"]
+
+STATUS_LOST: Final = "it ended the call while it was sent to"
+"""The `reason` of a `TransportError` whose true cause the peer gave and the transport lost: who can ask again does."""
 
 
 class PartyPeer(Protocol):

@@ -8,7 +8,6 @@ import numpy as np
 from mpc.errors import MpcError
 from mpc.policy.rules import CatalogueRule, Policy
 from servers.coordinator.scoring import Scorings
-from servers.coordinator.store import JobStore
 from servers.party.catalogue_spec import CatalogueSpec
 from servers.party.config import PartyConfig
 from servers.party.scoring_start import ScoringStart, make_scoring
@@ -100,7 +99,7 @@ class ScoringRoom(MemoryRoom):
 
     def _connect(self):
         peers = {n: ScoringParty(n, node, self.network, self.scoring[n]) for n, node in self.nodes.items()}
-        self.jobs = JobStore(self.folder / "hub" / "scores.sqlite", self.clock.now)
+        self.jobs = self.hub._store
         self.scorings = Scorings(manifest=self.manifest, peers=peers, store=self.jobs, clock=self.clock)
         self.analyst.peer = ScoringCoordinator(self.hub, "ana", self.scorings)
 

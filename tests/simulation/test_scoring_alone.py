@@ -13,16 +13,19 @@ from mpc.errors import (
     AuthorizationError,
     BudgetExhausted,
     IntegrityError,
+    MpcError,
     PolicyDenied,
     ProtocolError,
     ReplayError,
     ResourceExhausted,
     SourceError,
+    TransportError,
     WireError,
 )
 from mpc.keys.secret import SealingKey, seal
 from mpc.keys.statements import Signed, decode_statement, encode_statement
 from mpc.policy.rules import CatalogueRule, Policy
+from mpc.runtime.peers import STATUS_LOST
 from mpc.score.messages import Query, encode_query
 from mpc.score.querier import Querier
 from mpc.score.real_spec import finest_real_spec
@@ -575,3 +578,35 @@ async def test_an_analyst_notices_a_reply_without_its_end(room):
     room.analyst.peer.score = score
     with pytest.raises(WireError, match="early"):
         await room.analyst.score(ITEMS[0], "north/products")
+
+
+# ---- an end that the transport lost ------------------------------------------------------------------------------
+
+
+def losing(room, monkeypatch, job=None):
+    """The coordinator ends calls in the middle of a send: gRPC then forgets why."""
+    score, watch = room.analyst.peer.score, room.analyst.peer.watch
+
+    async def lost(frames):
+        try:
+            async for frame in score(frames):
+                yield frame
+        except MpcError:
+            raise TransportError("", member="coordinator", reason=STATUS_LOST) from None
+
+    monkeypatch.setattr(room.analyst.peer, "score", lost)
+    if job:
+        monkeypatch.setattr(room.analyst.peer, "watch", lambda request: watch(m.WatchRequest(job=job)))
+
+
+async def test_the_analyst_asks_for_the_end_of_a_call_that_lost_it(room, monkeypatch):
+    losing(room, monkeypatch)
+    with pytest.raises(BudgetExhausted):
+        await room.analyst.score(ITEMS[:3], "north/few")
+
+
+async def test_where_there_is_no_record_the_loss_itself_is_told(room, monkeypatch):
+    losing(room, monkeypatch, job="0" * 32)
+    with pytest.raises(TransportError) as caught:
+        await room.analyst.score(ITEMS[:3], "north/few")
+    assert caught.value.fields == {"member": "coordinator", "reason": STATUS_LOST}
