@@ -1,20 +1,19 @@
-"""Compiled kernels before their first use: a user's processes share the compiling, and each loads what it needs.
+"""Compiled kernels before their first use: each process loads what it needs, or compiles it.
 
-Kernels come in stages. A stage is compiled under its own lock beside the cache: a process that finds one taken does
-another first, so that nodes and an analyst on one machine compile different stages at the same time.
+The processes of one user share the work part by part (`mpc.schemes.rlwe.kernels.compiled`).
 """
 
-import fcntl
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mpc.params import ParameterSet, SchemeId, parameter_set
+from mpc.params import SchemeId, parameter_set
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mpc.schemes.rlwe.warm import Warmer
 
 __all__ = ["kernel_cache", "warm_kernels"]
@@ -29,27 +28,12 @@ def kernel_cache() -> Path | None:
     return cache_directory()
 
 
-@contextmanager
-def _held(folder: Path | None, stage: str, *, wait: bool) -> Iterator[bool]:
-    """Hold the lock of a stage, or say that another process does."""
-    if folder is None:
-        yield True
-        return
-    with (folder / f"{stage}.lock").open("ab") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
-
-
 def warm_kernels(names: Iterable[str], stages: "Mapping[str, Warmer] | None" = None) -> None:
     """Load or compile the kernels of the parameter sets that have any.
 
     Args:
         names: Parameter sets.
-        stages: What exercises the kernels, by name; addition if not given. A key holder gives
+        stages: What exercises the kernels, by name, in this order; addition if not given. A key holder gives
             `mpc.schemes.rlwe.secret.STAGES`, which this module must not know.
     """
     wanted = [s for s in map(parameter_set, names) if s.scheme is SchemeId.RLWE]
@@ -59,15 +43,7 @@ def warm_kernels(names: Iterable[str], stages: "Mapping[str, Warmer] | None" = N
         from mpc.schemes.rlwe.warm import STAGES
 
         stages = STAGES
-    started, folder = time.monotonic(), kernel_cache()
-    taken = [stage for stage in stages if not _run(folder, stage, stages[stage], wanted, wait=False)]
-    for stage in taken:
-        _run(folder, stage, stages[stage], wanted, wait=True)
+    started = time.monotonic()
+    for warmer in stages.values():
+        warmer(wanted)
     log.info("kernels ready after %.1f s", time.monotonic() - started)
-
-
-def _run(folder: Path | None, stage: str, warmer: "Warmer", wanted: list[ParameterSet], *, wait: bool) -> bool:
-    with _held(folder, stage, wait=wait) as mine:
-        if mine:
-            warmer(wanted)
-    return mine

@@ -1,6 +1,5 @@
 """The small parts of the runtime: time, who a peer is, and kernels that one process compiles for all."""
 
-import fcntl
 import logging
 import time
 
@@ -112,53 +111,15 @@ def test_an_unknown_set_is_an_error():
         warming.warm_kernels(["rlwe-1-t1"], {"a": lambda sets: None})
 
 
-def test_the_cache_is_locked_while_kernels_are_made_and_free_afterwards(tmp_path, monkeypatch):
-    monkeypatch.setattr(warming, "kernel_cache", lambda: tmp_path)
-
-    def locked():
-        with (tmp_path / "stage.lock").open("ab") as other:
-            try:
-                fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
-        return False
-
-    found = []
-    warming.warm_kernels(["rlwe-2048-t30"], {"stage": lambda _: found.append(locked())})
-
-    assert found == [True]
-    assert not locked()
-
-
-def test_a_stage_that_another_process_makes_comes_last(tmp_path, monkeypatch):
-    monkeypatch.setattr(warming, "kernel_cache", lambda: tmp_path)
+def test_stages_run_in_their_order():
     order = []
-    with (tmp_path / "first.lock").open("ab") as other:
-        fcntl.flock(other, fcntl.LOCK_EX)
+    stages = {name: lambda _, name=name: order.append(name) for name in ("b", "a", "c")}
+    warming.warm_kernels(["rlwe-2048-t30"], stages)
 
-        def second(_sets):
-            order.append("second")
-            fcntl.flock(other, fcntl.LOCK_UN)
-
-        stages = {"first": lambda _: order.append("first"), "second": second, "third": lambda _: order.append("third")}
-        warming.warm_kernels(["rlwe-2048-t30"], stages)
-
-    assert order == ["second", "third", "first"]
+    assert order == ["b", "a", "c"]
 
 
-def test_a_warmer_that_fails_frees_the_cache(tmp_path, monkeypatch):
-    monkeypatch.setattr(warming, "kernel_cache", lambda: tmp_path)
-
-    def fail(_sets):
-        raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        warming.warm_kernels(["rlwe-2048-t30"], {"stage": fail})
-    warming.warm_kernels(["rlwe-2048-t30"], {"stage": lambda _: None})
-
-
-def test_without_a_place_for_the_cache_kernels_are_made_all_the_same(monkeypatch, caplog):
-    monkeypatch.setattr(warming, "kernel_cache", lambda: None)
+def test_the_log_says_how_long_it_took(caplog):
     with caplog.at_level(logging.INFO, "mpc.runtime.warming"):
         warming.warm_kernels(["rlwe-2048-t30"], {"stage": lambda _: None})
 

@@ -127,7 +127,7 @@ def for_blocks(count: int, execution: Execution, work: Callable[[range], None], 
 
 @functools.cache
 def _helpers(threads: int) -> ThreadPoolExecutor:
-    """Threads that stay: starting them anew takes as long as a hundred kilobytes of encryption."""
+    """Threads that stay: starting them anew takes longer than encrypting a block."""
     return ThreadPoolExecutor(max_workers=threads, thread_name_prefix="rlwe")
 
 

@@ -1,7 +1,7 @@
 """Compile ahead of use: a node warms up in a background thread when it starts, so that no job waits for a compiler.
 
-Kernels are made in stages, so that the processes of one machine can share the work (`mpc.runtime.warming`). `STAGES`
-here needs no secret; those of `mpc.schemes.rlwe.secret` are what a party and an analyst run.
+Kernels are made in stages, so that a process has first what it needs first. `STAGES` here needs no secret; those of
+`mpc.schemes.rlwe.secret` are what a party and an analyst run.
 """
 
 from collections.abc import Callable, Iterable, Mapping
