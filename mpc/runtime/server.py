@@ -116,9 +116,13 @@ class _Gate:
         return caller
 
     async def _guard(self, method: Method, context: Any, body: Callable[[Caller], Awaitable[None]]) -> None:
-        """Run a call between entry and exit, and let nothing but catalogued errors out."""
+        """Run a call between entry and exit, and let nothing but catalogued errors out.
+
+        A call is counted before its end is sent, so whoever saw it end finds it counted.
+        """
         name, code, started = "", "cancelled", time.monotonic()
         limit = asyncio.timeout(method.deadline_s)
+        refusal: MpcError | None = None
         try:
             caller = self._enter(method, context)
             name = caller.member.name
@@ -131,26 +135,26 @@ class _Gate:
             finally:
                 self._running[name] -= 1
         except MpcError as error:
-            code = error.code
+            refusal = error
             log.info("%s from %s: %s", method.name, name or "stranger", error)
-            await _abort(context, error)
         except (asyncio.CancelledError, grpc.aio.AbortError):
             raise
         except Exception as error:
             # A handler's own TimeoutError, a database's for example, is not this call's deadline.
             if isinstance(error, TimeoutError) and limit.expired():
-                code = DeadlineExceeded.code
+                refusal = DeadlineExceeded("", method=method.name)
                 log.info("%s from %s: %s", method.name, name, "deadline")
-                await _abort(context, DeadlineExceeded("", method=method.name))
-            if full := disk_full(error):
-                code = full.code
+            elif full := disk_full(error):
+                refusal = full
                 log.error("%s from %s: %s", method.name, name, full)  # noqa: TRY400 - the code says it all
-                await _abort(context, full)
-            incident, code = secrets.token_hex(8), InternalError.code
-            log.exception("incident %s in %s", incident, method.name)
-            await _abort(context, InternalError("", incident=incident))
+            else:
+                incident = secrets.token_hex(8)
+                refusal = InternalError("", incident=incident)
+                log.exception("incident %s in %s", incident, method.name)
         finally:
-            self._metrics.call(method.name, code, time.monotonic() - started)
+            self._metrics.call(method.name, refusal.code if refusal else code, time.monotonic() - started)
+        if refusal is not None:
+            await _abort(context, refusal)
 
     def _unary_unary(self, method: Method, handler: Handler) -> Any:
         async def call(data: bytes, context: Any) -> bytes:

@@ -11,6 +11,7 @@ from mpc.errors import ConfigurationError, ProtocolError, WireError
 from mpc.keys.files import LEAF_CERTIFICATE, LEAF_KEY, KeyFolder
 from mpc.keys.manifest import Manifest, endorsed
 from mpc.parties import Role
+from mpc.runtime import server
 from mpc.runtime.channel import GrpcPartyPeer
 from mpc.runtime.metrics import Metrics
 from mpc.runtime.server import VERSION_METADATA, add_service, build_server
@@ -173,7 +174,14 @@ async def test_a_version_that_is_none_is_a_wire_error(line, spoken):
     assert isinstance(await line.peer._translate(caught.value), WireError)
 
 
-async def test_calls_are_counted_by_method_and_code(line):
+async def test_calls_are_counted_by_method_and_code_before_they_end(line, monkeypatch):
+    async def slowly(context, error, abort=server._abort):
+        try:
+            await abort(context, error)
+        finally:
+            await asyncio.sleep(0.2)
+
+    monkeypatch.setattr(server, "_abort", slowly)
     await line.peer.cancel(m.JobReference(job="a"))
     with pytest.raises(grpc.aio.AioRpcError):
         await line.raw("Cancel", m.JobReference(job="a"), ((VERSION_METADATA, "2"),))
