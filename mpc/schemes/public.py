@@ -4,17 +4,18 @@ Each scheme is imported when it is first used, so that using one loads no other.
 `mpc.keys.secret`: the coordinator adds with this module.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final, Protocol
 
+from mpc.entropy import Keystream
 from mpc.errors import ParameterError
 from mpc.keys.public import PublicKey
 from mpc.params.base import ParameterSet, SchemeId
 from mpc.params.catalogue import parameter_set
 from mpc.schemes.base import Ability, Adder, Encryptor, Floods, MultipliesPlain
 
-__all__ = ["Evaluator", "abilities", "adder", "encryptor", "evaluator", "validate_public_key"]
+__all__ = ["Evaluator", "abilities", "adder", "encryptor", "evaluator", "keystream", "validate_public_key"]
 
 _ABILITIES: Final[Mapping[SchemeId, frozenset[Ability]]] = MappingProxyType(
     {
@@ -119,6 +120,15 @@ def evaluator(parameters: ParameterSet) -> Evaluator:
             return rlwe.evaluator(parameters)
         case _:
             raise ParameterError(f"{parameters.scheme} does not multiply by plaintexts")
+
+
+def keystream(parameters: ParameterSet) -> Callable[[bytes], Keystream]:
+    """What makes keystreams fastest where this scheme encrypts: the same words for a key, whichever makes them."""
+    if parameters.scheme is SchemeId.RLWE:
+        from mpc.schemes.rlwe.keystream import VectorKeystream
+
+        return VectorKeystream
+    return Keystream
 
 
 def validate_public_key(parameters: ParameterSet, data: bytes) -> PublicKey:

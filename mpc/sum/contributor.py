@@ -75,10 +75,10 @@ class Contributor:
         Raises:
             RangeError: A value leaves its segment's bound; nothing of the batch was encrypted.
         """
-        done = 0
+        checks, done = self._checks(), 0
         for payload in self._payload_rows():
-            checks = self._checks(done, len(payload))
-            ciphertexts = self.encryptor.encrypt(np.concatenate([checks, payload], axis=1))
+            rows = np.concatenate([checks[done : done + len(payload)], payload], axis=1)
+            ciphertexts = self.encryptor.encrypt(rows)
             self.digests += map(ciphertext_digest, ciphertexts)
             done += len(payload)
             yield ciphertexts
@@ -89,13 +89,14 @@ class Contributor:
             raise ParameterError("the contribution is not complete")
         return ciphertext_list_digest(self.digests)
 
-    def _checks(self, first_ciphertext: int, count: int) -> NDArray[np.uint64]:
-        width = self.layout.width_bits
+    def _checks(self) -> NDArray[np.uint64]:
+        """The masked check slots of all ciphertexts: 16 bytes each, and a stream costs more to begin than to read."""
+        width, count = self.layout.width_bits, self.layout.ciphertexts
         checks = np.zeros((count, CHECK_SLOTS), dtype=np.uint64)
         checks[:, 0] = 1
         if self.first:
-            checks[:, 0] += position_tags(self.transcript, first_ciphertext, count, width)
-        return self.masks.mask_checks(checks, first_ciphertext, width)
+            checks[:, 0] += position_tags(self.transcript, 0, count, width)
+        return self.masks.mask_checks(checks, 0, width)
 
     def _payload_rows(self) -> Iterator[NDArray[np.uint64]]:
         writer = LimbWriter(self.layout.slots_per_ciphertext)

@@ -7,7 +7,7 @@ has its own word: payload slot j reads word j of the "values" stream, the two ch
 2c and 2c + 1 of the "checks" stream, so no word is used twice within a transcript.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol, Self
 
@@ -56,8 +56,15 @@ class PairwiseMasks:
     """Per peer: the values stream, the checks stream, and whether this party subtracts."""
 
     @classmethod
-    def derive(cls, me: PartyId, pair_keys: Mapping[PartyId, bytes]) -> Self:
+    def derive(
+        cls, me: PartyId, pair_keys: Mapping[PartyId, bytes], *, stream: Callable[[bytes], Keystream] = Keystream
+    ) -> Self:
         """Build the streams from the pair keys of one transcript (see `mpc.keys.secret.MaskKey.pair_key`).
+
+        Args:
+            me: This party.
+            pair_keys: Peer to the key shared with it.
+            stream: Makes a key's stream; all makers give the same words, at different speeds.
 
         Raises:
             ParameterError: There is no peer, or this party is among its own peers. A party alone has no mask, so its
@@ -67,8 +74,8 @@ class PairwiseMasks:
             raise ParameterError("masks need at least one peer")
         streams = []
         for peer in sorted(pair_keys):
-            values = Keystream(expand(pair_keys[peer], b"sealroom/v1/mask/values"))
-            checks = Keystream(expand(pair_keys[peer], b"sealroom/v1/mask/checks"))
+            values = stream(expand(pair_keys[peer], b"sealroom/v1/mask/values"))
+            checks = stream(expand(pair_keys[peer], b"sealroom/v1/mask/checks"))
             streams.append((values, checks, me > peer))
         return cls(tuple(streams))
 

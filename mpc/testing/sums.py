@@ -106,6 +106,7 @@ class Round:
                 for peer, key in self.mask_keys.items()
                 if peer != party
             },
+            stream=public_schemes.keystream(self.layout.parameters),
         )
 
     def contributor(self, party: PartyId, *, changed: str = "", masks: Masks | None = None) -> Contributor:

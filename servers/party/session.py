@@ -185,7 +185,11 @@ class Session:
         contributor = Contributor(
             layout=layout,
             values=asked.values,
-            masks=PairwiseMasks.derive(me, {PartyId(p): k for p, k in keys.pair_keys.items()}),
+            masks=PairwiseMasks.derive(
+                me,
+                {PartyId(p): k for p, k in keys.pair_keys.items()},
+                stream=public_schemes.keystream(layout.parameters),
+            ),
             encryptor=self._encryptor(layout, keys),
             transcript=keys.transcript,
             first=me == min(self.task.participants),

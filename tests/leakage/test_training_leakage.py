@@ -120,7 +120,8 @@ async def test_what_they_see_of_all_rounds_does_not_depend_on_the_division(tmp_p
 
 
 async def test_without_masks_the_same_detectors_fire(tmp_path, monkeypatch):
-    monkeypatch.setattr(session, "PairwiseMasks", type("Off", (), {"derive": staticmethod(lambda me, keys: NoMasks())}))
+    off = type("Off", (), {"derive": staticmethod(lambda me, keys, **_: NoMasks())})
+    monkeypatch.setattr(session, "PairwiseMasks", off)
     one, other = [await attacked(tmp_path, SPECS["ials"], how) for how in ("evenly", "one-sided")]
 
     assert session.PairwiseMasks is not PairwiseMasks

@@ -1,6 +1,7 @@
 """Every kernel against Python integers, in both arithmetics, at random and at the edges."""
 
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -10,7 +11,9 @@ from hypothesis import strategies as st
 from mpc.entropy import Keystream
 from mpc.errors import ParameterError
 from mpc.params import parameter_set
+from mpc.params.catalogue import PARAMETER_SETS
 from mpc.params.rlwe import RLWE_SETS
+from mpc.schemes.public import keystream
 from mpc.schemes.rlwe.kernels import packing, pipeline, rounding, sampling, transform
 from mpc.schemes.rlwe.kernels.host import host_has_ifma
 from mpc.schemes.rlwe.keystream import VectorKeystream
@@ -396,6 +399,19 @@ def test_the_vector_keystream_falls_back_to_the_keystream(monkeypatch):
     VectorKeystream(b"k" * 32).fill(4, out)
 
     assert np.array_equal(out.reshape(-1), Keystream(b"k" * 32).words(4, 48))
+
+
+@pytest.mark.parametrize("parameters", [*PARAMETER_SETS.values()], ids=lambda p: p.id)
+def test_masks_are_the_same_whichever_scheme_makes_their_stream(parameters):
+    key = bytes(range(32))
+    made, plain = keystream(parameters)(key), Keystream(key)
+
+    assert isinstance(made, VectorKeystream) == (parameters in RLWE_SETS)
+    assert np.array_equal(made.words(3, 41), plain.words(3, 41))
+    assert np.array_equal(made.bits(7, 33, 19), plain.bits(7, 33, 19))
+    assert key.hex() not in repr(made)
+    with pytest.raises(ParameterError):
+        pickle.dumps(made)
 
 
 @pytest.mark.parametrize(("start", "count"), [(1, 2), (0, 3), (-2, 2), (1 << 60, 2)])

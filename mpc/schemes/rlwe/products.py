@@ -18,13 +18,14 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from mpc.entropy import Entropy, Keystream, SystemEntropy
+from mpc.entropy import Entropy, SystemEntropy
 from mpc.errors import ParameterError, WireError
 from mpc.keys.public import PublicKey
 from mpc.params.base import SetId
 from mpc.schemes.rlwe.blocks import DEFAULT, Execution, Pool, for_blocks, readers, release
 from mpc.schemes.rlwe.encryption import read_public_key
 from mpc.schemes.rlwe.kernels import pipeline
+from mpc.schemes.rlwe.keystream import VectorKeystream
 from mpc.schemes.rlwe.matrix import EncodedMatrix, product_kernels
 from mpc.schemes.rlwe.noise import lattice_of
 from mpc.schemes.rlwe.products_noise import ProductPlan
@@ -226,7 +227,7 @@ class Cover:
     ) -> None:
         if products.shape[0] != len(positions) or len({(p.start, p.step) for p in positions}) > 1:
             raise ParameterError("every product has positions, with one start and step for all")
-        stream, filler = Keystream(self._entropy.token(32)), Keystream(self._entropy.token(32))
+        stream, filler = VectorKeystream(self._entropy.token(32)), VectorKeystream(self._entropy.token(32))
 
         def work(blocks: range) -> None:
             with _scratches(self._ring.parameters.id, self._ring.arithmetic).use() as scratch:
@@ -252,7 +253,7 @@ class Cover:
             Protection.RERANDOMISATION not in self._omit, constants.portable,
         )  # fmt: skip
 
-    def _fill(self, filling: Words, filler: Keystream, block: int, positions: Sequence[Positions]) -> None:
+    def _fill(self, filling: Words, filler: VectorKeystream, block: int, positions: Sequence[Positions]) -> None:
         """Uniform plaintext everywhere but at the positions, `(8, N)`."""
         full = all(place.step == 1 and place.count == filling.shape[1] for place in positions)
         if full or Protection.UNIFORM_FILLING in self._omit:
