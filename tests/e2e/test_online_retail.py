@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from contextlib import nullcontext
 from datetime import date
 from decimal import Decimal
 
@@ -62,11 +63,10 @@ def test_the_room_answers_as_the_pooled_table(split, pool):
 
 
 def test_what_each_party_would_get_wrong_is_refused(split):
+    """By country a customer has rows at several parties; by customer each has all of its own."""
     kind, _room, client = split
-    if kind == "customer":
-        pytest.skip("customers are local on this split: the queries are answered")
     for sql in ONLY_CUSTOMERS:
-        with pytest.raises(PlanError):
+        with nullcontext() if kind == "customer" else pytest.raises(PlanError):
             client.sql(sql)
 
 

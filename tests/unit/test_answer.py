@@ -50,7 +50,6 @@ def test_arrow_pandas_and_parquet_hold_the_same(tmp_path):
 
 
 def test_polars_holds_the_same():
-    pytest.importorskip("polars", reason="polars is not installed")
     assert ANSWER.to_polars().to_dicts() == ANSWER.rows
 
 
