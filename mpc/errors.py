@@ -76,7 +76,8 @@ class MpcError(Exception):
     @property
     def public(self) -> str:
         """The sentence that may cross the wire: the leaf's own words and its fields."""
-        known = [f"{name} {value}" for name, value in self.fields.items() if name not in {"instead", "reason"}]
+        said = {"instead", "reason"} | ({"member"} if self.fields.get("member") == self.fields.get("party") else set())
+        known = [f"{name} {value}" for name, value in self.fields.items() if name not in said]
         text = f"{self.sentence} ({', '.join(known)})" if known else self.sentence
         if reason := self.fields.get("reason"):
             text = f"{text}: {reason}"

@@ -73,6 +73,12 @@ def test_reason_and_instead_end_the_sentence():
     assert error.public == f"{PlanError.sentence} (offset 7): no windows; instead: GROUP BY"
 
 
+def test_a_member_that_is_the_party_is_named_once():
+    assert errors.TransportError("", member="west", party="west").public.endswith("(party west)")
+    assert errors.TransportError("", member="hub", party="west").public.endswith("(member hub, party west)")
+    assert errors.TransportError("", member="hub").public.endswith("(member hub)")
+
+
 def test_the_detail_cannot_be_given_as_a_field():
     with pytest.raises(TypeError):
         MpcError("x", "y")
