@@ -1,5 +1,7 @@
 """What holds for every test."""
 
+import signal
+
 import pytest
 from hypothesis import settings
 
@@ -8,6 +10,10 @@ from tests.lanes import Lanes
 # A busy machine is not a failure: whatever must be fast is measured in processor time by the test that says so.
 settings.register_profile("sealroom", deadline=None)
 settings.load_profile("sealroom")
+
+# A suite that was started in the background ignores interrupts, and so would the programs that it interrupts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 LANES = pytest.StashKey[Lanes]()
 
