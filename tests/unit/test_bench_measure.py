@@ -1,6 +1,7 @@
 """Timing, twins, drift and the runner, on work whose behaviour is known."""
 
 import contextlib
+import sys
 import time
 
 import pytest
@@ -81,6 +82,51 @@ def test_peak_memory_is_that_of_one_run():
     if measured.peak_bytes == 0:
         pytest.skip("this system does not tell a process's peak memory")
     assert 60 << 20 < measured.peak_bytes < 80 << 20
+
+
+def test_peak_memory_is_seen_though_the_allocator_holds_what_earlier_runs_freed():
+    def run(_):
+        return sum(len(piece) for piece in [bytes(60_000) for _ in range(200)])  # below the size that is mapped anew
+
+    kept = [bytes(60_000) for _ in range(400)]
+    pinned = kept[-1]
+    del kept
+    measured = measure(Work(run=run, check=lambda _: None, twins={}, values=1), Effort(samples=1, budget_s=0.01))
+
+    assert len(pinned) == 60_000
+    if measured.peak_bytes == 0 and not sys.platform.startswith("linux"):
+        pytest.skip("this system does not tell a process's peak memory")
+    assert measured.peak_bytes > 8_000_000
+
+
+def test_cold_is_before_the_twins():
+    seen = []
+    work = Work(
+        run=lambda _: seen.append("case"),
+        check=lambda _: None,
+        twins={"twin": Twin(lambda _: seen.append("twin"))},
+        values=1,
+    )
+
+    measure(work, effort_of(Level.SMOKE))
+
+    assert seen == ["case", "twin"]
+
+
+def test_case_and_twins_take_the_first_place_in_turn():
+    seen = []
+    work = Work(
+        run=lambda _: seen.append("case"),
+        check=lambda _: None,
+        twins={name: Twin(lambda _, name=name: seen.append(name)) for name in ("a", "b")},
+        values=1,
+    )
+
+    measure(work, Effort(samples=3, budget_s=0.0))
+
+    firsts = seen[3::3]
+    assert sorted(firsts) == ["a", "b", "case"]
+    assert all(seen.count(name) == 4 for name in firsts)
 
 
 def test_observations_are_medians_of_the_warm_samples():

@@ -7,7 +7,8 @@ import time
 import numpy as np
 import pytest
 
-from mpc.client.bench import arithmetic, relay, sums, training
+from mpc.client.bench import arithmetic, relay, room_scoring, scoring, sums, training
+from mpc.client.bench.blas import threads_of_blas
 from mpc.client.bench.cases import Level, Resources, Unavailable, security_bits
 from mpc.client.bench.drift import Drift
 from mpc.client.bench.peers import rounds
@@ -115,6 +116,29 @@ def test_both_arithmetic_paths_are_taken():
     for path in ("portable", "ifma") if host_has_ifma() else ("portable",):
         with arithmetic.path_chosen(path):
             assert DEFAULT.ring(parameter_set("rlwe-2048-t30")).portable is (None if path == "ifma" else True)
+
+
+@pytest.mark.parametrize(
+    "path", ["protocols/score/d16/n300", "peers/score/sealroom", "peers/score/tenseal", "learn/pca"]
+)
+def test_products_in_the_clear_use_the_one_thread_that_their_row_says(path):
+    if threads_of_blas() < 2:
+        pytest.skip("numpy multiplies with one thread here, or does not tell")
+    seen, before = [], threads_of_blas()
+    (case,) = select(Level.SMOKE, (path,))
+
+    with Resources() as resources, case.prepare(resources) as work:
+        assert work.threads == 1
+        seen.append(threads_of_blas())
+
+    assert seen == [1]
+    assert threads_of_blas() == before
+
+
+def test_a_slice_of_tenseal_takes_the_time_of_a_full_one():
+    items, asked = scoring.unit_vectors(4096, 8, 0).astype(np.float32), scoring.unit_vectors(1, 8, 1)[0]
+
+    assert room_scoring._tenseal_s(items[:400], asked) > 0.3 * room_scoring._tenseal_s(items, asked)
 
 
 def test_masks_and_sums_are_right():

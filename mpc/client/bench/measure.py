@@ -1,13 +1,17 @@
 """Timing of one case: first run, warm samples alternating with the twin, peak memory.
 
 The case and its twins alternate sample by sample, so that whatever moves the machine moves both, and the ratio of their
-medians is steadier than either. Samples shorter than 20 ms are means of several runs.
+medians is steadier than either. Each takes the first place in turn, since what ran before leaves its traces: full
+caches, a worker that is started anew. Samples shorter than 20 ms are means of several runs.
 """
 
+import contextlib
+import ctypes
 import gc
 import math
 import statistics
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -127,10 +131,10 @@ def measure(work: Work, effort: Effort) -> Measured:
     clock = clock_of(work.clock)
     subject = _Series(work.run, work.fresh, clock)
     twins = {name: _Series(twin.run, twin.fresh, clock) for name, twin in work.twins.items()}
+    result = subject.first()  # before its twins, which would warm what both of them use
+    work.check(result)
     for series in twins.values():
         series.first()
-    result = subject.first()
-    work.check(result)
     cold, warm, peak = work.observe(result), [], 0
     if effort.samples:
         peak = _peak_bytes(subject) if effort.budget_s else 0
@@ -149,16 +153,19 @@ def measure(work: Work, effort: Effort) -> Measured:
 def _sampled(work: Work, subject: _Series, twins: list[_Series], effort: Effort) -> list[Observed]:
     """Take warm samples of a case and its twins in turn, until there are enough or the budget is used up."""
     started, observed = time.perf_counter(), []
+    order = deque((subject, *twins))
     if effort.budget_s:
-        for series in (subject, *twins):
+        for series in order:
             series.settle(least_s=_SHORTEST_SAMPLE_S)
     collecting = gc.isenabled()
     gc.disable()
     try:
         while len(subject.samples) < effort.samples:
-            observed.append(work.observe(subject.sample()))
-            for series in twins:
-                series.sample()
+            for series in order:
+                result = series.sample()
+                if series is subject:
+                    observed.append(work.observe(result))
+            order.rotate(1)
             if time.perf_counter() - started > effort.budget_s and len(subject.samples) >= min(3, effort.samples):
                 break
     finally:
@@ -179,10 +186,13 @@ def _summary(observed: list[Observed]) -> Observed:
 def _peak_bytes(subject: _Series) -> int:
     """Peak resident memory of one warm run beyond what was resident before it (Linux; 0 elsewhere).
 
-    Writing 5 to `clear_refs` resets the process's high-water mark (proc(5)).
+    Writing 5 to `clear_refs` resets the process's high-water mark (proc(5)). What earlier runs freed goes back to the
+    system first: the allocator keeps it resident, and a run that finds it there would seem to need nothing.
     """
     given = subject.fresh() if subject.fresh is not None else None
     gc.collect()
+    with contextlib.suppress(AttributeError):  # only glibc has it
+        ctypes.CDLL(None).malloc_trim(0)
     try:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
         before = memory_of("self", "VmRSS")

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from mpc.client.bench.blas import blas_threads_limited
 from mpc.client.bench.cases import Case, Level, Observed, Resources, Twin, Unavailable, Work, expect
 from mpc.client.bench.records import Wire
 from mpc.entropy import Keystream, SystemEntropy, expand
@@ -42,11 +43,12 @@ _FLOODING_BITS: Final = 40
 
 @contextlib.contextmanager
 def threads_limited(count: int) -> Iterator[None]:
-    """Compute with so many threads: the kernels of ours ask the environment at every call."""
+    """Compute with so many threads: our kernels ask the environment at every call, numpy's products are told."""
     before = os.environ.get("SEALROOM_THREADS")
     os.environ["SEALROOM_THREADS"] = str(count)
     try:
-        yield
+        with blas_threads_limited(count):
+            yield
     finally:
         if before is None:
             del os.environ["SEALROOM_THREADS"]

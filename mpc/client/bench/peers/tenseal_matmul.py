@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpc.client.bench.cases import Observed, Resources, Twin, Work, expect
+from mpc.client.bench.micro import threads_limited
 from mpc.client.bench.peers.rounds import version
 from mpc.client.bench.records import Wire
 from mpc.client.bench.scoring import unit_vectors
@@ -47,13 +48,14 @@ def tenseal_matmul(dimensions: int, rows: int, _resources: Resources) -> Iterato
         phases = {"query": sent - start, "holder": answered - sent, "open": clock() - answered}
         return scores, Observed(wire=Wire(up_bytes=len(query), down_bytes=len(reply)), phases=phases)
 
-    yield Work(
-        run=run,
-        check=lambda result: expect(np.allclose(result[0], wanted, rtol=0, atol=_ERROR), "scores are wrong"),
-        observe=lambda result: result[1],
-        twins={"numpy": Twin(lambda _: plain_items @ plain_asked)},
-        values=rows,
-        scheme=f"tenseal {number}",
-        security=128,
-        notes="CKKS, N = 8192, chain 60-40-60; noise not flooded; Galois keys sent beforehand",
-    )
+    with threads_limited(1):
+        yield Work(
+            run=run,
+            check=lambda result: expect(np.allclose(result[0], wanted, rtol=0, atol=_ERROR), "scores are wrong"),
+            observe=lambda result: result[1],
+            twins={"numpy": Twin(lambda _: plain_items @ plain_asked)},
+            values=rows,
+            scheme=f"tenseal {number}",
+            security=128,
+            notes="CKKS, N = 8192, chain 60-40-60; noise not flooded; Galois keys sent beforehand",
+        )
