@@ -10,6 +10,7 @@ import pytest
 from mpc.client.bench import charts, cli, comparison, plots, records, sum_figures, tables, units
 from mpc.client.bench.charts import Bar, BarChart, LineChart, Mark, Series
 from mpc.client.bench.comparison import Change, compare
+from mpc.client.bench.markdown import page
 from mpc.client.bench.predictions import predictions_of
 from mpc.client.bench.records import Calibration, Machine, Results, Row, Skipped, Timing, Wire
 from mpc.client.bench.report import report_html
@@ -148,6 +149,48 @@ def test_every_chart_is_drawn_and_is_wellformed():
 
 def test_charts_of_what_was_not_measured_are_left_out():
     assert plots.figures_of(results(row("micro/masks/p2"))) == []
+
+
+@pytest.mark.parametrize(
+    "only",
+    [
+        "protocols/sum/rlwe-2048-t30",
+        "protocols/sum/paillier-3072-s64",
+        "protocols/sum/insecure-clear-4096-t62",
+        "protocols/sum/rlwe-2048-t30/n10",
+        "protocols/sum/rlwe-4096-t60",
+        "micro",
+        "planner",
+        "peers",
+        "peers/phe",
+    ],
+)
+def test_a_run_of_a_part_has_a_report_and_a_page(only):
+    run = everything()
+    part = msgspec.structs.replace(run, rows=tuple(r for r in run.rows if f"{r.path}/".startswith(only + "/")))
+
+    assert part.rows
+    assert report_html(part).endswith("</html>")
+    assert page(part, name="x.json")
+
+
+def test_what_more_threads_give_is_said_as_it_was_measured():
+    def caption(*times):
+        rows = [sum_row("rlwe-4096-t60", 9000, t, 102_416, threads=k) for k, t in enumerate(times, 1)]
+        return next(f.caption for f in plots.figures_of(results(*rows)) if f.name == "by-threads")
+
+    assert "party 1.00x" in caption(1e-3, 1e-3)
+    assert "party 2.00x" in caption(1e-3, 5e-4)
+
+
+def test_the_crossing_is_not_told_where_there_is_none():
+    def caption(rlwe_s, paillier_s, rlwe_up, paillier_up):
+        rows = [sum_row("rlwe-2048-t30", n, rlwe_s, rlwe_up) for n in (10, 100)]
+        rows += [sum_row("paillier-3072-s64", n, paillier_s, paillier_up) for n in (10, 100)]
+        return next(f.caption for f in plots.figures_of(results(*rows)) if f.name == "crossover")
+
+    assert "RLWE is faster at every bandwidth" in caption(1e-3, 1.0, 1000, 2000)
+    assert "Paillier is faster at every bandwidth" in caption(1.0, 1e-3, 2000, 1000)
 
 
 def test_points_stay_inside_the_picture():

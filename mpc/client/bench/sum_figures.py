@@ -36,22 +36,27 @@ def _sums(results: Results, *, parties: int | None = 3) -> dict[str, list[Row]]:
 
 def _by_length(results: Results, value: Callable[[Row], float]) -> list[Series]:
     shown = _lengths(results)
+    points = {
+        name: [(float(r.labels["length"]), value(r)) for r in rows if float(r.labels["length"]) in shown]
+        for name, rows in _sums(results).items()
+    }
     return [
         Series(
             name=SHORT[name],
             colour=COLOURS[name],
-            points=[(float(r.labels["length"]), value(r)) for r in rows if float(r.labels["length"]) in shown],
+            points=found,
             dash="6 4" if name.startswith("insecure") else "",
         )
-        for name, rows in _sums(results).items()
+        for name, found in points.items()
+        if found
     ]
 
 
 def _lengths(results: Results) -> list[float]:
-    """Lengths that most sets share; the comparison of parties has one of its own."""
+    """Lengths that most sets share, or all if none is shared; the comparison of parties has one of its own."""
     sums = _sums(results)
     counts = Counter(float(r.labels["length"]) for rows in sums.values() for r in rows)
-    return sorted(length for length, count in counts.items() if count > 1)
+    return sorted(length for length, count in counts.items() if count > 1) or sorted(counts)
 
 
 def _longest(results: Results) -> Row | None:
@@ -195,13 +200,24 @@ def crossover_chart(results: Results) -> Figure | None:
         marks=marks,
         y_text=seconds_tick,
     )
-    text = (
-        f"Below {', '.join(words)} packed Paillier's small ciphertexts win; above, its arithmetic costs more than the "
-        "bytes it saves."
-        if words
-        else "RLWE is faster at every bandwidth shown."
-    )
+    text = _crossing_text(words, {length: [r < p for _, r, p in points] for length, points in curves.items()})
     return Figure(name="crossover", svg=chart.svg(), caption=text + " Keys made ahead; delays not counted.")
+
+
+def _crossing_text(crossings: list[str], rlwe_wins: dict[float, list[bool]]) -> str:
+    """Who is faster where, of every length that was measured."""
+    sentences = []
+    if crossings:
+        sentences.append(
+            f"Below {', '.join(crossings)} packed Paillier's small ciphertexts win; above, its arithmetic costs more "
+            "than the bytes it saves."
+        )
+    for name, always in (("RLWE", all), ("Paillier", lambda wins: not any(wins))):
+        lengths = [count_text(length) for length, wins in rlwe_wins.items() if always(wins)]
+        where = f", for {', '.join(lengths)} values" if len(lengths) < len(rlwe_wins) else ""
+        if lengths:
+            sentences.append(f"{name} is faster at every bandwidth shown{where}.")
+    return " ".join(sentences)
 
 
 def by_parties(results: Results) -> Figure | None:
@@ -266,5 +282,12 @@ def by_threads(results: Results) -> Figure | None:
         x_ticks=[float(r.threads) for r in rows],
         y_text=lambda x: f"{x:g}x",
     )
-    text = "Encryption, addition and decryption run on several threads; masks, limbs and digests run on one."
+    most = rows[-1]
+    gained = ", ".join(
+        f"{role} {ratio_text(one.phases[role] / max(most.phases[role], 1e-12))}" for role in ROLES if role in one.phases
+    )
+    text = (
+        f"With {most.threads} threads: {gained}. A sum streams in batches; only what is in one batch is shared among "
+        "threads, and masks, limbs and digests run on one."
+    )
     return Figure(name="by-threads", svg=chart.svg(), caption=text)
