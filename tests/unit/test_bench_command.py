@@ -7,7 +7,7 @@ import sys
 import pytest
 import typer
 
-from mpc.client.bench import cli, micro, runner
+from mpc.client.bench import calibrating, cli, micro, runner
 from mpc.client.bench.cases import Work, expect
 from mpc.client.bench.cli import BenchCommand, bench
 from mpc.client.bench.drift import DEFAULT_LIMIT, Drift, Reading
@@ -125,11 +125,66 @@ def test_a_busy_machine_reports_nothing(tmp_path, capfd, monkeypatch):
     [
         ("--compare", "none.json", "none.json"),
         ("--smoke", "--only", "micro/masks", "--report", "/no/such/folder/r.html"),
+        ("--smoke", "--only", "micro/masks", "--report", "/proc/version"),
+        ("--smoke", "--only", "micro/masks", "--report", "/tmp"),
+        ("--smoke", "--only", "micro/masks", "--json", "/tmp"),
+        ("--calibrate", "--json", "/no/such/folder/c.json"),
+        ("--list", "--json", "/no/such/folder/c.json"),
         ("--only", "nothing"),
+        ("--only", ""),
     ],
 )
-def test_what_cannot_work_is_refused_before_measuring(words):
+def test_what_cannot_work_is_refused_before_measuring(words, monkeypatch):
+    def measured(*_args, **_more):
+        raise AssertionError("something was measured")
+
+    monkeypatch.setattr(runner, "measure", measured)
+    monkeypatch.setattr(calibrating, "calibrate", measured)
+
     with pytest.raises(ConfigurationError):
+        run(*words)
+
+
+def test_calibration_is_refused_where_its_file_cannot_be_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(calibrating, "calibrate", lambda *_args, **_more: pytest.fail("something was measured"))
+    (tmp_path / "file").write_text("x")
+
+    for place in (tmp_path, tmp_path / "file" / "costs.toml"):
+        monkeypatch.setenv("SEALROOM_COSTS", str(place))
+        with pytest.raises(ConfigurationError):
+            run("--calibrate")
+
+
+def test_results_survive_a_report_that_fails(tmp_path, capfd, monkeypatch):
+    from mpc.client.bench import report
+
+    def broken(_results):
+        raise ValueError("no chart")
+
+    monkeypatch.setattr(report, "report_html", broken)
+    out = tmp_path / "a.json"
+
+    with pytest.raises(ValueError, match="no chart"):
+        run("--smoke", "--only", "micro/masks/p2", "--json", str(out), "--report", str(tmp_path / "r.html"))
+
+    assert json.loads(out.read_text())["rows"]
+    assert "p2" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--compare", "a.json", "b.json", "--report", "r.html"),
+        ("--compare", "a.json", "b.json", "--calibrate"),
+        ("--compare", "a.json", "b.json", "--markdown", "a.json"),
+        ("--markdown", "a.json", "--report", "r.html"),
+        ("--calibrate", "--report", "r.html"),
+        ("--list", "--report", "r.html"),
+        ("--into", "README.md", "--smoke", "--only", "micro/masks/p2"),
+    ],
+)
+def test_options_that_would_be_ignored_are_refused(words):
+    with pytest.raises(typer.BadParameter):
         run(*words)
 
 
@@ -143,7 +198,6 @@ def test_levels_exclude_each_other():
 
 
 def test_calibration_writes_the_planner_s_file(tmp_path, capfd, monkeypatch):
-    from mpc.client.bench import calibrating
     from mpc.plan.constants import CostConstants, read_constants
 
     made = CostConstants(

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -94,6 +95,11 @@ def bench(
         raise typer.BadParameter("--quick, --full and --smoke exclude each other")
     level = Level.FULL if full else Level.SMOKE if smoke else Level.QUICK
     chosen = tuple(path.strip("/") for path in only or ())
+    modes = {"--compare": compare, "--markdown": markdown, "--calibrate": calibrate or None, "--list": show or None}
+    _together({name for name, given in modes.items() if given is not None}, report=report, into=into)
+    for path in (report, Path(json) if json not in {None, _STDOUT} else None):
+        if path is not None:
+            _check_writable(path)
     if compare is not None:
         return _compare(terminal, *compare, json)
     if markdown is not None:
@@ -102,10 +108,40 @@ def bench(
         return _calibrate(terminal, max_drift, json)
     if show:
         return _list(terminal, level, chosen, json, peers=peers)
-    for path in (report, Path(json) if json not in {None, _STDOUT} else None):
-        if path is not None and not path.absolute().parent.is_dir():
-            raise ConfigurationError("", file=path.name, reason="its folder does not exist")
     return _run(terminal, level, chosen, max_drift, json, report, peers=peers)
+
+
+def _together(modes: set[str], *, report: Path | None, into: Path | None) -> None:
+    """Refuse options that would be ignored (`typer.BadParameter`)."""
+    if len(modes) > 1:
+        raise typer.BadParameter(f"{' and '.join(sorted(modes))} exclude each other")
+    if modes and report is not None:
+        raise typer.BadParameter(f"--report is of a run; {min(modes)} runs nothing that has one")
+    if into is not None and "--markdown" not in modes:
+        raise typer.BadParameter("--into is for --markdown")
+
+
+def _check_writable(path: Path, *, with_folders: bool = False) -> None:
+    """Refuse a place for results before an hour of measuring rather than after it (`ConfigurationError`).
+
+    Args:
+        path: Where the results will be written.
+        with_folders: Whether folders that do not exist will be made.
+    """
+    folder = path.absolute().parent
+    while with_folders and not folder.exists():
+        folder = folder.parent
+    if not folder.is_dir():
+        raise ConfigurationError("", file=path.name, reason="its folder does not exist")
+    if path.is_dir():
+        raise ConfigurationError("", file=path.name, reason="it is a folder")
+    try:
+        if path.is_file():
+            path.open("ab").close()
+        elif not path.exists():
+            tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise ConfigurationError(str(error), file=path.name, reason="it cannot be written") from None
 
 
 def _run(
@@ -120,15 +156,24 @@ def _run(
     with _stdout_kept(), _progress(terminal) as progress:
         results = Runner(level=level, drift=Drift(limit=max_drift), progress=progress).run(cases, only=only)
     code = 1 if any(s.failed for s in results.skipped) or _mispredicted(results) else 0
-    if report is not None:
-        from mpc.client.bench.report import report_html
+    try:
+        if report is not None:
+            from mpc.client.bench.report import report_html
 
-        report.write_text(report_html(results), encoding="utf-8")
-        terminal.note(f"report: {report}")
-    _write_json(_as_json(results, code), json)
-    if json != _STDOUT:
-        _show(terminal, results)
+            _write_text(report, report_html(results))
+            terminal.note(f"report: {report}")
+    finally:  # what was measured is not lost to a report that fails
+        _write_json(_as_json(results, code), json)
+        if json != _STDOUT:
+            _show(terminal, results)
     return code
+
+
+def _write_text(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(str(error), file=path.name, reason="it cannot be written") from None
 
 
 def _mispredicted(results: "Results") -> bool:
@@ -223,8 +268,7 @@ def _markdown(terminal: Terminal, results: Path, into: Path | None) -> int:
     if into is None:
         terminal.out.print(made, markup=False, highlight=False, soft_wrap=True)
         return 0
-    text = inserted(_read(into).decode("utf-8"), made)
-    into.write_text(text, encoding="utf-8")
+    _write_text(into, inserted(_read(into).decode("utf-8"), made))
     terminal.note(f"page of {results.name} in {into}")
     return 0
 
@@ -236,9 +280,10 @@ def _calibrate(terminal: Terminal, max_drift: float, json: str | None) -> int:
     from mpc.client.bench.drift import Drift
     from mpc.plan.constants import constants_path, write_constants
 
+    path = constants_path()
+    _check_writable(path, with_folders=True)
     with _stdout_kept():
         constants = calibrate(lambda what: terminal.note(f"[dim]measuring[/] {what}"), drift=Drift(limit=max_drift))
-    path = constants_path()
     write_constants(path, constants)
     data: dict[str, Any] = msgspec.to_builtins(constants)
     _write_json({**envelope("ok", 0), "file": str(path), "constants": data}, json)
