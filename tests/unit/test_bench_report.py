@@ -292,7 +292,8 @@ def test_tables_hold_every_row_once():
 
 
 def change_of(before, after, **more):
-    return next(compare(results(*before), results(*after, **more))).change
+    (change,) = next(compare(results(*before), results(*after, **more))).changes
+    return change
 
 
 def test_a_real_slow_down_is_told_from_noise():
@@ -315,11 +316,101 @@ def test_bytes_and_missing_cases_are_changes():
     assert change_of([], [row("a/b")]) is Change.ADDED
 
 
+def changes_of(was, now):
+    return next(compare(results(was), results(now))).changes
+
+
+def test_a_change_of_bytes_does_not_hide_a_change_of_time():
+    assert changes_of(row("a/b", 0.01, up=1000), row("a/b", 0.03, up=1002)) == (Change.SLOWER, Change.LARGER)
+
+
+def test_bytes_that_come_down_and_bytes_where_there_were_none_are_changes():
+    def wired(up, down):
+        return msgspec.structs.replace(row("a/b"), wire=Wire(up_bytes=up, down_bytes=down))
+
+    assert changes_of(wired(1000, 300), wired(1000, 600)) == (Change.LARGER,)
+    assert changes_of(wired(0, 300), wired(500, 300)) == (Change.LARGER,)
+    assert changes_of(wired(1000, 300), wired(1100, 200)) == (Change.LARGER, Change.SMALLER)
+
+
+def test_memory_is_compared_where_both_runs_know_it():
+    def peak(size):
+        return msgspec.structs.replace(row("a/b"), peak_bytes=size)
+
+    assert changes_of(peak(10 << 20), peak(20 << 20)) == (Change.HEAVIER,)
+    assert changes_of(peak(20 << 20), peak(10 << 20)) == (Change.LIGHTER,)
+    assert changes_of(peak(10 << 20), peak(11 << 20)) == (Change.SAME,)
+    assert changes_of(peak(4096), peak(40_960)) == (Change.SAME,)
+    assert changes_of(peak(0), peak(20 << 20)) == (Change.SAME,)
+
+
+def test_other_work_under_the_same_name_is_not_slower():
+    quick = row("micro/schemes/rlwe-2048-t30/encrypt", 0.01, values=65_536)
+    full = row("micro/schemes/rlwe-2048-t30/encrypt", 0.02, values=131_072, up=2000)
+
+    assert changes_of(quick, full) == (Change.OTHER,)
+    assert changes_of(row("a/b", 0.01, threads=2), row("a/b", 0.02, threads=4)) == (Change.OTHER,)
+    assert changes_of(row("a/b", 0.01, labels={"length": 8}), row("a/b", 0.04, labels={"length": 32})) == (
+        Change.OTHER,
+    )
+
+
+def test_a_line_is_as_long_on_a_slower_machine():
+    lined = row("protocols/sum-wan/20ms-100mbit/total", 0.4, clock="wall", labels={"delay_ms": 20})
+
+    assert change_of([lined], [lined], reference=0.002) is Change.SAME
+
+
+def test_each_clock_is_scaled_by_its_own_loop():
+    one, two = results(row("a/b", 0.01, clock="wall")), results(row("a/b", 0.02, clock="wall"))
+    slower = msgspec.structs.replace(two.calibration, cpu_reference_s=0.001, wall_reference_s=0.002)
+
+    (found,) = compare(one, msgspec.structs.replace(two, calibration=slower))
+
+    assert found.changes == (Change.SAME,)
+
+
+def test_a_case_that_fails_now_is_not_merely_gone():
+    wrong = Skipped(path="a/b", reason="the total is wrong", failed=True)
+    absent = Skipped(path="a/b", reason="no library", failed=False)
+
+    assert next(compare(results(row("a/b")), results(skipped=(wrong,)))).changes == (Change.FAILED,)
+    assert next(compare(results(row("a/b")), results(skipped=(absent,)))).changes == (Change.REMOVED,)
+    assert next(compare(results(), results(skipped=(wrong,)))).changes == (Change.FAILED,)
+
+
+def test_times_of_a_smoke_run_are_not_compared():
+    smoke = msgspec.structs.replace(results(row("a/b", 0.1)), level="smoke")
+
+    assert next(compare(results(row("a/b", 0.01)), smoke)).changes == (Change.SAME,)
+
+
+def test_what_makes_two_runs_hard_to_compare_is_said():
+    run = results(row("a/b"))
+    assert comparison.caveats(run, run) == []
+
+    machine = msgspec.structs.replace(MACHINE, cores=64, dirty=True, versions={"numpy": "3"})
+    busy = msgspec.structs.replace(run.calibration, limit=0.5)
+    other = msgspec.structs.replace(run, machine=machine, calibration=busy, level="smoke")
+    text = " ".join(comparison.caveats(run, other))
+
+    for words in ("64 cores", "numpy 2 and 3", "50%", "differed", "quick and smoke", "not compared"):
+        assert words in text
+
+
+def test_a_run_whose_loop_took_no_time_is_refused():
+    data = records.dump(results(row("a/b"), reference=0.0))
+
+    with pytest.raises(ConfigurationError):
+        records.load(data, name="a.json")
+
+
 def test_the_comparison_shows_what_changed_first():
-    found = list(compare(results(row("a/same"), row("a/slow", 0.01)), results(row("a/same"), row("a/slow", 0.1))))
+    before = results(row("a/same"), row("a/gone"), row("a/slow", 0.01))
+    found = list(compare(before, results(row("a/same"), row("a/slow", 0.1))))
     table = comparison.comparison_table(found)
 
-    assert next(iter(table.columns[0].cells)) == "a/slow"
+    assert list(table.columns[0].cells) == ["a/slow", "a/gone", "a/same"]
 
 
 @pytest.mark.parametrize(

@@ -238,13 +238,20 @@ def _list(terminal: Terminal, level: Any, only: tuple[str, ...], json: str | Non
 
 
 def _compare(terminal: Terminal, before: Path, after: Path, json: str | None) -> int:
-    from mpc.client.bench.comparison import compare, comparison_table
+    from rich.markup import escape
 
-    found = list(compare(_loaded(before), _loaded(after)))
-    rows = [{"path": c.path, "time": c.time, "change": c.change.value} for c in found]
-    _write_json({**envelope("ok", 0), "cases": rows}, json)
+    from mpc.client.bench.comparison import caveats, compare, comparison_table
+
+    one, two = _loaded(before), _loaded(after)
+    found, doubts = list(compare(one, two)), caveats(one, two)
+    rows = [{"path": c.path, "time": c.time, "changes": [change.value for change in c.changes]} for c in found]
+    _write_json({**envelope("ok", 0), "cases": rows, "caveats": doubts}, json)
     if json != _STDOUT:
+        if not terminal.out.is_terminal:
+            terminal.out.width = _FILE_WIDTH
         terminal.out.print(comparison_table(found))
+        for doubt in doubts:
+            terminal.out.print(f"[yellow]caution[/] {escape(doubt)}")
     return 0
 
 

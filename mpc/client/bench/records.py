@@ -4,7 +4,7 @@ Units are in the names. Everything a reader needs in order to distrust a figure 
 threads, clock, spread, commit, processor, and how far the calibration loop moved while it was measured.
 """
 
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -137,8 +137,8 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     limit: float
     """Largest drift that the run accepts."""
 
-    cpu_reference_s: float
-    wall_reference_s: float
+    cpu_reference_s: Annotated[float, msgspec.Meta(gt=0)]
+    wall_reference_s: Annotated[float, msgspec.Meta(gt=0)]
     worst: float
     """Largest drift beside any row."""
 
