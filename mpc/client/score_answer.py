@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpc.client.answer import Answer, Report
+from mpc.score.querier import Scores
 
-__all__ = ["ScoreAnswer", "ScoreReport"]
+__all__ = ["ScoreAnswer", "ScoreReport", "ranked_rows"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,3 +58,16 @@ class ScoreAnswer(Answer):
     def labels(self) -> list[Any]:
         """Labels of the best items, in order; their row numbers where labels are not told."""
         return self.column("label" if "label" in self.columns else "item")
+
+
+def ranked_rows(
+    scores: Scores, values: NDArray[np.float64], k: int, labels: list[Any] | None, *, batch: bool
+) -> tuple[tuple[Any, ...], ...]:
+    """The k best items of each query, best first, with their labels where they are told."""
+    best, _ = scores.top(k)
+    rows: list[tuple[Any, ...]] = []
+    for number, (items, row) in enumerate(zip(best.tolist(), values, strict=True)):
+        for item in items:
+            named = () if labels is None else (labels[item],)
+            rows.append((*((number,) if batch else ()), item, *named, float(row[item])))
+    return tuple(rows)

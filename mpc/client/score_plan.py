@@ -7,9 +7,11 @@ from typing import Any
 from mpc.errors import ParameterError
 from mpc.params import SecurityLevel
 from mpc.plan.cost import Line
+from mpc.score.messages import MOST_QUERIES
 from mpc.score.packing import PackingCost, offered_costs
 from mpc.score.real_spec import RealScorePlan
 from mpc.score.spec import Measure, ScorePlan
+from mpc.wire.limits import MAX_SCORE_BYTES
 from mpc.wire.offers import CatalogueOffer
 
 __all__ = ["OfferedCatalogue", "ScoreExplanation", "disclosures", "explain_scoring"]
@@ -156,6 +158,8 @@ def explain_scoring(
     Raises:
         ParameterError: The scheme is not offered, or the numbers make no sense.
     """
+    if queries not in range(1, MOST_QUERIES + 1):
+        raise ParameterError(f"1 to {MOST_QUERIES} queries at once")
     megabits_per_s = (line or Line()).megabits_per_s
     if scheme not in {FIXED, REAL}:
         raise ParameterError(f"{scheme[:20]} is not a scheme of scorings: rlwe, or ckks where it is offered")
@@ -175,6 +179,8 @@ def explain_scoring(
         why = f"the quickest of {len(costs)} offered over {megabits_per_s:.0f} Mbit/s"
         flooding, malicious = plan.product.flooding_bits, plan.malicious_queries
     shape = plan.shape
+    if max(shape.query_bytes(queries), shape.reply_bytes(queries)) > MAX_SCORE_BYTES:
+        raise ParameterError("a message of this scoring would be too long: ask fewer queries at once")
     security = plan.parameters.security if isinstance(plan, ScorePlan) else SecurityLevel.CLASSICAL_128
     return ScoreExplanation(
         catalogue=found,

@@ -15,17 +15,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mpc.client.profile import Profile
-from mpc.client.score_answer import ScoreAnswer, ScoreReport
-from mpc.client.score_plan import OfferedCatalogue, ScoreExplanation, explain_scoring, find_offer
+from mpc.client.score_answer import ScoreAnswer, ScoreReport, ranked_rows
+from mpc.client.score_plan import OfferedCatalogue, ScoreExplanation, disclosures, explain_scoring, find_offer
+from mpc.client.score_query import best_of, lifetime, query_vectors, rescaled
 from mpc.errors import (
     BudgetExhausted,
     DeadlineExceeded,
     IntegrityError,
     MpcError,
-    ParameterError,
     PolicyDenied,
     ProtocolError,
-    RangeError,
     WireError,
 )
 from mpc.keys.identity import verify_signed
@@ -36,7 +35,7 @@ from mpc.runtime import traces
 from mpc.runtime.clock import Clock
 from mpc.runtime.peers import STATUS_LOST, CoordinatorPeer
 from mpc.score.querier import PendingScores, Querier, Scores
-from mpc.score.spec import Measure, ScorePlan
+from mpc.score.spec import ScorePlan
 from mpc.wire import messages as m
 from mpc.wire.errors import from_notice
 from mpc.wire.limits import CHUNK_BYTES, MAX_SEALED_BYTES
@@ -195,28 +194,29 @@ class Scorer:
     ) -> ScoreAnswer:
         """See `mpc.client.analyst.Analyst.score`."""
         started = time.monotonic()
-        vectors = np.asarray(query, dtype=np.float64)
+        vectors = query_vectors(query)
         one = vectors.ndim == 1
         vectors = np.atleast_2d(vectors)
+        lifetime_s = lifetime(timeout_s, self._profile.manifest.floor.job_lifetime_s)
         found = await self.find(catalogue, holder)
         plan = explain_scoring(found, len(vectors), scheme=scheme, line=line)
-        if k is not None and not 1 <= k <= found.rows:
-            raise ParameterError(f"the best k of {found.rows} items, k at least 1")
-        vectors, factors = _rescaled(found, vectors) if rescale else (vectors, None)
+        best = best_of(k, found.rows)
+        vectors, factors = rescaled(found, vectors) if rescale else (vectors, None)
         labels = await self.labels(found) if found.labels else None
         prepared = time.monotonic()
-        scores, exchange, phases = await self._exchanged(plan, vectors, timeout_s)
+        scores, exchange, phases = await self._exchanged(plan, vectors, lifetime_s)
         opened = time.monotonic()
         values = scores.values if factors is None else scores.values * factors[:, None]
-        rows = _rows(scores, values, found.rows if k is None else k, labels, batch=not one)
+        rows = ranked_rows(scores, values, best, labels, batch=not one)
         ended = time.monotonic()
         phases = {"prepare": prepared - started, **phases, "rank": ended - opened}
         columns = (*(() if one else ("query",)), "item", *(("label",) if labels is not None else ()), "score")
-        report = self._report(plan, exchange, ended - started, phases)
+        longest = 1.0 if factors is None else float(factors.max())
+        report = self._report(plan, exchange, ended - started, phases, longest)
         return ScoreAnswer(columns, rows, report, values[0] if one else values)
 
     async def _exchanged(
-        self, plan: ScoreExplanation, vectors: NDArray[np.float64], timeout_s: float
+        self, plan: ScoreExplanation, vectors: NDArray[np.float64], lifetime_s: int
     ) -> tuple[Scores, _Exchange, dict[str, float]]:
         """Encrypt, send, verify and open; the key is destroyed whatever happens."""
         start = time.monotonic()
@@ -225,7 +225,7 @@ class Scorer:
         try:
             asked = time.monotonic()
             (message,) = sent.messages
-            exchange = await self._send(plan, message, timeout_s)
+            exchange = await self._send(plan, message, lifetime_s)
             answered = time.monotonic()
             scores = _scores((await asyncio.to_thread(querier.receive, sent.state, exchange.reply)).result)
         finally:
@@ -238,7 +238,7 @@ class Scorer:
         }
         return scores, exchange, phases
 
-    async def _send(self, plan: ScoreExplanation, message: bytes, timeout_s: float) -> _Exchange:
+    async def _send(self, plan: ScoreExplanation, message: bytes, lifetime_s: int) -> _Exchange:
         manifest, now = self._profile.manifest, int(self._clock.now())
         request = ScoreRequest(
             room=manifest.room,
@@ -251,13 +251,13 @@ class Scorer:
             query_bytes=len(message),
             reply_bytes=plan.reply_bytes,
             issued_at=now,
-            expires_at=now + min(max(1, int(timeout_s)), manifest.floor.job_lifetime_s),
+            expires_at=now + lifetime_s,
         )
         signed = self._sign(request)
         exchange = _Exchange(request=request)
         try:
             with traces.span("score", job=request.job[:8]):
-                async with asyncio.timeout(timeout_s + _GRACE_S):
+                async with asyncio.timeout(lifetime_s + _GRACE_S):
                     await self._converse(signed, message, exchange)
         except TimeoutError:
             raise DeadlineExceeded("", job=request.job) from None
@@ -320,8 +320,9 @@ class Scorer:
         return receipt
 
     def _report(
-        self, plan: ScoreExplanation, exchange: _Exchange, seconds: float, phases: dict[str, float]
+        self, plan: ScoreExplanation, exchange: _Exchange, seconds: float, phases: dict[str, float], longest: float
     ) -> ScoreReport:
+        """Cost and precision; errors grow with the factor that a rescaled query's scores are brought back by."""
         found, shape = plan.catalogue, plan.plan.shape
         assert exchange.receipt is not None
         return ScoreReport(
@@ -334,7 +335,7 @@ class Scorer:
             bytes_received=len(exchange.reply),
             seconds=seconds,
             phases=phases,
-            disclosure=plan.disclosure,
+            disclosure=disclosures(found, plan.queries, plan.worst_error * longest),
             catalogue=found.name,
             holder=found.holder,
             queries=plan.queries,
@@ -342,8 +343,8 @@ class Scorer:
             bytes_sent=plan.upload_bytes,
             remaining=exchange.receipt.remaining,
             flooding_bits=plan.flooding_bits,
-            worst_error=plan.worst_error,
-            typical_error=plan.typical_error,
+            worst_error=plan.worst_error * longest,
+            typical_error=plan.typical_error * longest,
         )
 
 
@@ -387,29 +388,3 @@ def _forget(state: Any) -> None:
         state.key.destroy()
     else:
         state.reader.destroy()
-
-
-def _rescaled(
-    found: OfferedCatalogue, vectors: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-    """Queries brought to the declared norm, and the factors that bring their scores back."""
-    if found.offer.specs[0].measure is Measure.COSINE:
-        return vectors, None
-    norms = np.linalg.norm(vectors, axis=1)
-    if not (np.isfinite(norms) & (norms > 0)).all():
-        raise RangeError("a query of no or of infinite length", statistic="query")
-    factors = norms / found.query_norm
-    scaled: NDArray[np.float64] = vectors / factors[:, None]
-    return scaled, factors
-
-
-def _rows(
-    scores: Scores, values: NDArray[np.float64], k: int, labels: list[Any] | None, *, batch: bool
-) -> tuple[tuple[Any, ...], ...]:
-    best, _ = scores.top(k)
-    rows: list[tuple[Any, ...]] = []
-    for number, (items, row) in enumerate(zip(best.tolist(), values, strict=True)):
-        for item in items:
-            named = () if labels is None else (labels[item],)
-            rows.append((*((number,) if batch else ()), item, *named, float(row[item])))
-    return tuple(rows)

@@ -58,7 +58,7 @@ class ScoringCalls:
         Args:
             query: A vector `(dimensions,)`, or a batch `(queries, dimensions)`.
             catalogue: Its name, or `holder/name`.
-            k: How many of the best items become rows; None for all. All scores arrive in any case.
+            k: How many of the best items become rows, at most; None for all. All scores arrive in any case.
             holder: Whose catalogue, where several parties have one of this name.
             scheme: `rlwe`, exact for fixed-point vectors; or `ckks` for real values where the holder offers it.
             line: The line to the holder, by which the packing is chosen; 1 Gbit/s if not given.

@@ -123,14 +123,57 @@ async def test_rescaling_brings_a_long_query_to_the_norm_and_its_scores_back(roo
     query = 50 * vectors(1, 3)[0]
     answer = await scores(room, query, catalogue="inner", rescale=True)
 
-    assert np.allclose(answer.scores, ITEMS @ query, rtol=0, atol=answer.report.worst_error * np.linalg.norm(query) / 8)
+    assert np.allclose(answer.scores, ITEMS @ query, rtol=0, atol=answer.report.worst_error)
     assert answer.column("item")[0] == int(np.argmax(ITEMS @ query))
 
 
-@pytest.mark.parametrize("query", [np.zeros(DIMENSIONS), np.full(DIMENSIONS, np.nan), np.ones(3), np.ones((0, 16))])
-async def test_a_query_that_is_none_is_refused(room, query):
+@pytest.mark.parametrize("norm", [1e-3, 1.0, 50.0, 1e6, 1e-100, 1e100])
+async def test_the_error_that_a_rescaled_answer_states_is_that_of_its_scores(room, norm):
+    query = vectors(1, 3)[0]
+    query *= norm / np.linalg.norm(query)
+    report = (answer := await scores(room, query, catalogue="inner", rescale=True)).report
+    plain = await room.analyst.explain_score("inner")
+    errors = np.abs(answer.scores - ITEMS @ query)
+
+    assert report.worst_error == pytest.approx(plain.worst_error * norm / 8, rel=1e-9, abs=0)
+    assert report.worst_error > errors.max() > report.worst_error / 50
+    assert 0.7 < np.sqrt((errors**2).mean()) / report.typical_error < 1.1
+    assert f"{report.worst_error:.1e}" in dict(report.disclosure)["the analyst"]
+
+
+def odd(value, **options):
+    return pytest.param(value, options, id=f"{str(value)[:20]} {options}")
+
+
+ZERO = np.zeros(DIMENSIONS)
+ODD = [
+    odd(ZERO), odd(ZERO + np.nan), odd(ZERO + np.inf), odd(np.ones(3)), odd(np.ones((0, 16))), odd(np.ones((1, 1, 16))),
+    odd(3.0), odd([]), odd("abc"), odd(["1"] * DIMENSIONS), odd([object()] * DIMENSIONS),
+    odd([[1.0] * DIMENSIONS, [1.0]]), odd(np.ones(DIMENSIONS) + 1j), odd(np.ones((257, DIMENSIONS))),
+    *(odd(np.ones(DIMENSIONS), k=k) for k in (0, -1, 2.5, "5", float("nan"))),
+    *(odd(np.ones(DIMENSIONS), timeout_s=s) for s in (0, -10, float("nan"), float("inf"))),
+    *(odd(x, catalogue="inner", rescale=True) for x in (ZERO, ZERO + np.nan, ZERO + np.inf, np.ones(3), 3.0)),
+    *(odd(np.full(DIMENSIONS, x), catalogue="inner", rescale=True) for x in (1e308, 1e200, 1e-200, 5e-324)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("query", "options"), ODD)
+@pytest.mark.filterwarnings("error")
+async def test_a_query_that_is_none_is_refused_in_words_and_not_charged(room, query, options):
     with pytest.raises((RangeError, ParameterError)):
-        await scores(room, query)
+        await scores(room, query, **options)
+    assert {o.remaining for o in await room.analyst.catalogues()} == {12}
+
+
+@pytest.mark.parametrize("queries", [0, -1, 2.5, float("nan"), 257])
+async def test_an_impossible_number_of_queries_is_not_explained(room, queries):
+    with pytest.raises(ParameterError):
+        await room.analyst.explain_score("products", queries=queries)
+
+
+async def test_a_catalogue_of_fewer_items_than_the_best_that_are_asked_for_gives_them_all(room):
+    assert len((await scores(room, k=ROWS + 1)).rows) == ROWS
+    assert len((await scores(room, k=np.int64(2))).rows) == 2
 
 
 # ---- the owner's rules -------------------------------------------------------------------------------------------
