@@ -106,7 +106,7 @@ def test_a_busy_machine_reports_nothing(tmp_path, capfd, monkeypatch):
 
     monkeypatch.setattr(runner, "_ATTEMPTS", 1)
 
-    def read(self):
+    def read(self, _clock=None):
         self.readings.append(Reading(*[float(next(busy) % 2 + 1)] * 2))
         return self.readings[-1]
 

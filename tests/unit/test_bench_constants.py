@@ -4,6 +4,8 @@ import msgspec
 import pytest
 
 from mpc.client.bench import calibrating, sums
+from mpc.client.bench.cases import ClockKind
+from mpc.client.bench.drift import Drift, Reading
 from mpc.errors import ConfigurationError, ResourceExhausted
 from mpc.params import SchemeId
 from mpc.plan import choose_parameters
@@ -137,7 +139,7 @@ def test_calibration_measures_constants_of_this_machine(monkeypatch):
 
 def test_a_busy_machine_is_not_calibrated(monkeypatch):
     class Busy:
-        def read(self):
+        def read(self, _clock):
             return None
 
         def beside(self, *_):
@@ -152,3 +154,16 @@ def test_a_busy_machine_is_not_calibrated(monkeypatch):
 
     with pytest.raises(ResourceExhausted):
         calibrating.calibrate(drift=Busy(), with_room=False)
+
+
+def test_the_cost_of_a_job_is_judged_by_elapsed_time(monkeypatch):
+    class Waiting(Drift):
+        def read(self, clock=ClockKind.CPU):
+            self.readings.append(Reading(1.0, 1.0, 0.5 if clock is ClockKind.WALL else 0.0))
+            return self.readings[-1]
+
+    monkeypatch.setattr(calibrating, "_SETS", {SchemeId.CLEAR: ("insecure-clear-4096-t62", 1, 2)})
+    monkeypatch.setattr(calibrating, "_SAMPLES", 1)
+
+    with pytest.raises(ResourceExhausted, match="a job in a room"):
+        calibrating.calibrate(drift=Waiting(), with_room=False)

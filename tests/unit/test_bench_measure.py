@@ -1,13 +1,16 @@
 """Timing, twins, drift and the runner, on work whose behaviour is known."""
 
 import contextlib
+import subprocess
 import sys
 import time
 
 import pytest
 
+from mpc.client.bench import drift as drifting
 from mpc.client.bench.cases import Case, ClockKind, Level, Observed, Resources, Twin, Unavailable, Work, expect
 from mpc.client.bench.drift import Drift, Reading, read_loop
+from mpc.client.bench.machine import cores
 from mpc.client.bench.measure import Effort, effort_of, measure
 from mpc.client.bench.records import Wire
 from mpc.client.bench.runner import Runner
@@ -154,7 +157,7 @@ class ScriptedDrift(Drift):
         super().__init__(limit=limit)
         self.times = list(times)
 
-    def read(self):
+    def read(self, clock=ClockKind.CPU):
         now = self.times.pop(0) if len(self.times) > 1 else self.times[0]
         self.readings.append(Reading(now, now))
         return self.readings[-1]
@@ -171,6 +174,40 @@ def test_the_reference_is_of_the_faster_half():
 
     assert drift.reference(ClockKind.CPU) == 1.02
     assert drift.beside(Reading(1.02, 1.02), Reading(1.53, 1.53), ClockKind.WALL) == pytest.approx(0.5)
+
+
+def test_a_neighbour_that_is_always_there_is_seen():
+    neighbours = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(min(cores(), 4))]
+    try:
+        with pytest.raises(ResourceExhausted, match="a/b"):
+            run_one(Drift(), sleeper(0.0, twins={}))
+    finally:
+        for neighbour in neighbours:
+            neighbour.kill()
+            neighbour.wait()
+
+
+def test_elapsed_time_is_judged_by_waiting_and_processor_time_is_not():
+    drift = Drift(readings=[Reading(1.0, 1.0)])
+    quiet, waiting = Reading(1.0, 1.0), Reading(1.0, 1.0, 0.4)
+
+    assert drift.beside(quiet, waiting, ClockKind.WALL) == 0.4
+    assert drift.beside(waiting, quiet, ClockKind.WALL) == 0.4
+    assert drift.beside(waiting, waiting, ClockKind.CPU) == 0.0
+
+
+def test_what_a_row_leaves_behind_is_waited_out(monkeypatch):
+    seen = iter([0.5, 0.3, 0.01, 9.0])
+    monkeypatch.setattr(drifting, "waited", lambda: next(seen))
+    monkeypatch.setattr(drifting, "_PAUSE_S", 0.0)
+
+    assert Drift().read(ClockKind.WALL).waited == 0.01
+
+
+def test_a_reading_for_processor_time_does_not_wait(monkeypatch):
+    monkeypatch.setattr(drifting, "waited", lambda: pytest.fail("it waited"))
+
+    assert Drift().read().waited == 0.0
 
 
 def run_one(drift, work=None, level=Level.QUICK):

@@ -4,6 +4,7 @@ Whole roles of a sum run at two lengths, so that what is paid once per key and w
 """
 
 import datetime as dt
+import itertools
 import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Final
 
 from mpc.client.bench import queries, sums
 from mpc.client.bench.cases import ClockKind, Resources
-from mpc.client.bench.drift import Drift
+from mpc.client.bench.drift import Drift, Reading
 from mpc.client.bench.machine import describe_machine
 from mpc.client.bench.measure import clock_of
 from mpc.client.bench.micro import threads_limited
@@ -63,12 +64,12 @@ def calibrate(
     Raises:
         ResourceExhausted: The machine was not quiet.
     """
-    readings = {}
+    readings: list[tuple[str, ClockKind, Reading]] = []
 
-    def next_is(what: str) -> None:
+    def next_is(what: str, clock: ClockKind = ClockKind.CPU) -> None:
         progress(what)
         if drift is not None:
-            readings[what] = drift.read()
+            readings.append((what, clock, drift.read(clock)))
 
     with threads_limited(1):
         lines = {}
@@ -83,11 +84,12 @@ def calibrate(
             keys[scheme] = _key_s(parameter_set(name))
     # `clear` copies: what its party does beyond masks is packing, and its own copy is counted with it.
     packing_ns = max(0.0, lines[SchemeId.CLEAR]["party"].slot_ns - mask_ns)
-    next_is("a job in a room of three parties")
+    next_is("a job in a room of three parties", ClockKind.WALL)
     job_s, sum_s = _job_and_sum_s() if with_room else (DEFAULT_MODEL.job_s, DEFAULT_MODEL.sum_s)
-    next_is("end")
+    next_is("end", ClockKind.WALL)
     if drift is not None:
-        drift.judge({what: drift.beside(r, r, ClockKind.CPU) for what, r in readings.items()})
+        steps = itertools.pairwise(readings)
+        drift.judge({what: drift.beside(before, after, clock) for (what, clock, before), (_, _, after) in steps})
     machine = describe_machine()
     return CostConstants(
         machine=machine.cpu_model,

@@ -2,25 +2,40 @@
 
 The loop is 2048-bit modular exponentiation by a 1024-bit exponent with GMP: a millisecond of pure arithmetic in the
 first-level cache, the same instructions every time. Its processor time tells of frequency changes and of neighbours on
-the same core; its elapsed time tells of other processes besides. A row whose clock is `cpu` is judged by the first, a
-row whose clock is `wall` by the second. A row is measured again when the loop moved beside it by more than the limit,
-and a run in which it still did so does not report.
+the same core. A row whose clock is `cpu` is judged by that alone: other processes that take their turns do not count.
+
+A row whose clock is `wall` is judged by elapsed time, too, and by waiting: the loop then runs on every core at once,
+and what its elapsed time is beyond its processor time it waited for somebody else. That needs no reference, so a
+machine that is busy all the time does not pass for a slow one; and it needs the mean of all loops, since most of them
+fit between two turns of a neighbour that takes half of the core. A reading that waited is taken again a few times: what
+a row itself leaves behind ends soon.
+
+A row is measured again when the loop moved beside it by more than the limit, and a run in which it still did so does
+not report.
 """
 
 import statistics
+import threading
 import time
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from mpc.client.bench.cases import ClockKind
+from mpc.client.bench.machine import cores
 from mpc.errors import ResourceExhausted
 
-__all__ = ["DEFAULT_LIMIT", "Drift", "Reading", "read_loop"]
+__all__ = ["DEFAULT_LIMIT", "Drift", "Reading", "read_loop", "waited"]
 
 DEFAULT_LIMIT: Final = 0.15
 """Drift that a run accepts: a quiet machine stays within 3 %, one whose cores are all busy within this on most rows."""
 
 _LOOPS: Final = 31
+_MOST_THREADS: Final = 4
+"""Loops at once: a room keeps about so many cores busy, and more would exhaust the share of a small container."""
+
+_WAITS: Final = 3
+_PAUSE_S: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,26 +44,62 @@ class Reading:
 
     cpu_s: float
     wall_s: float
+    waited: float = 0.0
+    """Elapsed over processor time of loops on every core, less one; only where elapsed time is to be judged."""
 
     def of(self, clock: ClockKind) -> float:
         """The time that judges a clock."""
         return self.cpu_s if clock is ClockKind.CPU else self.wall_s
 
 
+class _Loop:
+    """The work."""
+
+    def __init__(self) -> None:
+        import gmpy2
+
+        self._gmp = gmpy2
+        self._modulus = gmpy2.mpz(2) ** 2048 - 1942289
+        self._base = gmpy2.powmod(gmpy2.mpz(3), 1291, self._modulus)
+        self._exponent = gmpy2.mpz(2) ** 1024 - 3
+
+    def once(self) -> None:
+        """About a millisecond."""
+        self._gmp.powmod(self._base, self._exponent, self._modulus)
+
+    def side_by_side(self) -> None:
+        """From here on the calling thread works while others do."""
+        self._gmp.get_context().allow_release_gil = True
+
+
 def read_loop(loops: int = _LOOPS) -> Reading:
     """Run the loop: about 40 ms."""
-    import gmpy2
-
-    modulus = gmpy2.mpz(2) ** 2048 - 1942289
-    base = gmpy2.powmod(gmpy2.mpz(3), 1291, modulus)
-    exponent = gmpy2.mpz(2) ** 1024 - 3
-    cpu, wall = [], []
+    loop, cpu, wall = _Loop(), [], []
     for _ in range(loops):
         cpu_start, wall_start = time.process_time_ns(), time.perf_counter_ns()
-        gmpy2.powmod(base, exponent, modulus)
+        loop.once()
         wall.append(time.perf_counter_ns() - wall_start)
         cpu.append(time.process_time_ns() - cpu_start)
     return Reading(statistics.median(cpu) / 1e9, statistics.median(wall) / 1e9)
+
+
+def waited(loops: int = _LOOPS) -> float:
+    """How much longer than its processor time the loop takes on every core at once: about 40 ms."""
+    threads = min(cores(), _MOST_THREADS)
+    ready = threading.Barrier(threads)
+
+    def run(_: int) -> tuple[int, int]:
+        loop = _Loop()
+        loop.side_by_side()
+        ready.wait()
+        cpu, wall = time.thread_time_ns(), time.perf_counter_ns()
+        for _ in range(loops):
+            loop.once()
+        return time.perf_counter_ns() - wall, time.thread_time_ns() - cpu
+
+    with ThreadPoolExecutor(threads) as pool:
+        taken = list(pool.map(run, range(threads)))
+    return max(0.0, sum(wall for wall, _ in taken) / sum(cpu for _, cpu in taken) - 1.0)
 
 
 @dataclass(slots=True)
@@ -63,10 +114,22 @@ class Drift:
     readings: list[Reading] = field(default_factory=list)
     repeated: int = 0
 
-    def read(self) -> Reading:
-        """Take a reading."""
-        self.readings.append(read_loop())
-        return self.readings[-1]
+    def read(self, clock: ClockKind = ClockKind.CPU) -> Reading:
+        """Take a reading that can judge rows of a clock."""
+        reading = read_loop()
+        if clock is ClockKind.WALL:
+            reading = replace(reading, waited=self._waited())
+        self.readings.append(reading)
+        return reading
+
+    def _waited(self) -> float:
+        least = waited()
+        for _ in range(_WAITS):
+            if least <= self.limit / 2:
+                break
+            time.sleep(_PAUSE_S)
+            least = min(least, waited())
+        return least
 
     def reference(self, clock: ClockKind) -> float:
         """The loop on the undisturbed machine: the median of the faster half of all readings.
@@ -78,9 +141,10 @@ class Drift:
         return statistics.median(times[: max(1, (len(times) + 1) // 2)])
 
     def beside(self, before: Reading, after: Reading, clock: ClockKind) -> float:
-        """How far the loop was from the reference around a row."""
+        """How far the loop was from the reference around a row, or how long it waited, if that is more."""
         reference = self.reference(clock)
-        return max(abs(reading.of(clock) / reference - 1.0) for reading in (before, after))
+        moved = max(abs(reading.of(clock) / reference - 1.0) for reading in (before, after))
+        return moved if clock is ClockKind.CPU else max(moved, before.waited, after.waited)
 
     def judge(self, drifts: dict[str, float]) -> None:
         """Refuse a run.

@@ -189,8 +189,9 @@ def _method(results: Results) -> str:
         "processes, and everything over a network, count elapsed time.</li>"
         "<li>Cold is the first run in the process after preparation. Warm samples are means over at least 20 ms; the "
         "median and half the distance of the quartiles are shown.</li>"
-        "<li>A loop of fixed work (2048-bit modular power) runs before and after every case. A case beside which it "
-        f"moved by more than {limit} is measured again; if it still moves, the run does not report.</li>"
+        "<li>A loop of fixed work (2048-bit modular power) runs before and after every case, for elapsed time on every "
+        f"core at once. A case beside which it moved, or waited for other processes, by more than {limit} is measured "
+        "again; if it still does, the run does not report.</li>"
         "<li>Peak memory is what one warm run needed beyond what was resident; for rooms it is the largest process."
         "</li><li>Bytes are ciphertexts; framing, signatures and TLS come on top.</li></ul>"
     )
