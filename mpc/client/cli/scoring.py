@@ -1,5 +1,6 @@
 """`sealroom score` and `sealroom catalogues`."""
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,7 +64,7 @@ def score(
     *,
     catalogue: CatalogueOption,
     room: RoomOption = None,
-    k: Annotated[int, typer.Option("-k", help="How many of the best items to print.", min=1)] = 10,
+    k: Annotated[int, typer.Option("-k", help="How many of the best items to print, at most.", min=1)] = 10,
     scheme: Annotated[str, typer.Option(help="rlwe, or ckks where the holder offers it.")] = "rlwe",
     bandwidth: BandwidthOption = None,
     latency: LatencyOption = None,
@@ -83,6 +84,8 @@ def score(
     terminal: Terminal = context.obj
     wanted, seconds = stated_output(format_, timeout)
     query = _read(vectors)
+    if output is not None:
+        _require_writable(output)
     with session(room) as (analyst, runner):
         if explain:
             queries = 1 if query.ndim == 1 else len(query)
@@ -129,7 +132,8 @@ def _read(name: str) -> "NDArray[np.float64]":
 
     import numpy as np
 
-    from mpc.errors import ConfigurationError
+    from mpc.client.score_query import query_vectors
+    from mpc.errors import ConfigurationError, ParameterError
 
     try:
         data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
@@ -137,13 +141,20 @@ def _read(name: str) -> "NDArray[np.float64]":
             found = np.load(io.BytesIO(data), allow_pickle=False)
         else:
             rows = list(_numbers(data.decode("utf-8")))
-            found = np.array(rows[0] if len(rows) == 1 else rows)
-        query = np.asarray(found, dtype=np.float64)
-    except (OSError, ValueError, EOFError, IndexError) as error:
+            found = rows[0] if len(rows) == 1 else rows
+        return query_vectors(found)
+    except ParameterError as error:
+        raise ConfigurationError(f"{name}: {error.detail}") from None
+    except (OSError, ValueError, EOFError) as error:
         raise ConfigurationError(f"{name} holds no vectors: {error}") from None
-    if query.ndim not in {1, 2} or not query.size:
-        raise ConfigurationError(f"{name} holds no vector and no matrix")
-    return query
+
+
+def _require_writable(output: Path) -> None:
+    """Refuse a file that could not be written (`ConfigurationError`) before a query of the budget is spent on it."""
+    from mpc.errors import ConfigurationError
+
+    if output.is_dir() or not os.access(output if output.exists() else output.parent, os.W_OK):
+        raise ConfigurationError(f"{output} cannot be written")
 
 
 def _numbers(text: str) -> Iterator[list[float]]:
