@@ -16,6 +16,8 @@ __all__ = ["best_of", "lifetime", "query_vectors", "rescaled"]
 _LARGEST_FACTOR: Final = 2.0**512
 """Scores and errors that are brought back by it stay normal doubles."""
 
+_FINITE: Final = "give a vector of finite numbers, one of them not zero"
+
 
 def query_vectors(query: ArrayLike) -> NDArray[np.float64]:
     """A vector or a batch of them as given, `(dimensions,)` or `(queries, dimensions)`.
@@ -72,10 +74,10 @@ def rescaled(
         return vectors, None
     largest = np.abs(vectors).max(axis=1)
     if not (np.isfinite(largest) & (largest > 0)).all():
-        raise RangeError("a query of no or of infinite length", statistic="query")
+        raise RangeError("a query of no or of infinite length", statistic="query", instead=_FINITE)
     units = vectors / largest[:, None]  # so that no norm overflows or vanishes
     norms = np.linalg.norm(units, axis=1)
     factors = largest / found.query_norm * norms
     if not ((factors > 1 / _LARGEST_FACTOR) & (factors < _LARGEST_FACTOR)).all():
-        raise RangeError("a query too long or too short to be rescaled", statistic="query")
+        raise RangeError("a query too long or too short to be rescaled", statistic="query", instead=_FINITE)
     return units * (found.query_norm / norms)[:, None], factors

@@ -140,7 +140,8 @@ class Scorer:
         found = found or find_offer(await self.catalogues(), catalogue, holder)
         if found is None:
             reason = "no party that answers offers this analyst a catalogue of this name"
-            raise PolicyDenied("", catalogue=catalogue[:64], rule="catalogues", reason=reason)
+            instead = "sealroom catalogues lists what you may score"
+            raise PolicyDenied("", catalogue=catalogue[:64], rule="catalogues", reason=reason, instead=instead)
         return found
 
     async def labels(self, found: OfferedCatalogue) -> list[Any]:

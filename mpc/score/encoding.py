@@ -6,7 +6,7 @@ the coefficient of X^(i b + b - 1) is the inner product of the query with item i
 i - 1 reaches X^(i b + b - 2) at most. (Other coefficients hold partial sums; they are covered and never sent.)
 """
 
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,13 @@ __all__ = [
 ]
 
 Integers = NDArray[np.int64]
+
+_CURES: Final = {
+    "zero": "give a vector with a coordinate that is not zero",
+    "finite": "leave infinities and missing numbers out of the vectors",
+    "query": "rescale the query (--rescale, or rescale=True), or shorten it",
+    "item": "declare a larger item_norm for the catalogue",
+}
 
 
 class VectorSpec(Protocol):
@@ -62,7 +69,7 @@ def query_reals(spec: VectorSpec, vectors: NDArray[Any]) -> NDArray[np.float64]:
     reals = _reals(spec, vectors, "query")
     if spec.measure is Measure.COSINE:
         if not reals.any(axis=1).all():
-            raise RangeError("a zero vector has no direction", statistic="query")
+            raise RangeError("a zero vector has no direction", statistic="query", instead=_CURES["zero"])
         return _directions(reals)
     return _within(reals, spec.query_norm, "query")
 
@@ -112,7 +119,7 @@ def _reals(spec: VectorSpec, vectors: NDArray[Any], what: str) -> NDArray[np.flo
     if reals.ndim != 2 or reals.shape[1] != spec.dimensions:
         raise ParameterError(f"{what} vectors have shape (n, {spec.dimensions})")
     if not np.isfinite(reals).all():
-        raise RangeError("not a finite number", statistic=what)
+        raise RangeError("not a finite number", statistic=what, instead=_CURES["finite"])
     return reals
 
 
@@ -129,7 +136,7 @@ def _within(reals: NDArray[np.float64], norm: float, what: str) -> NDArray[np.fl
     """Refuse norms beyond the declared one (and what rounding in doubles may add to it)."""
     limit = norm * (1 + 1e-9)
     if reals.size and (float(np.abs(reals).max()) > limit or float(np.linalg.norm(reals, axis=1).max()) > limit):
-        raise RangeError("beyond the declared norm", statistic=what)
+        raise RangeError("beyond the declared norm", statistic=what, instead=_CURES[what])
     return reals
 
 
@@ -137,5 +144,5 @@ def _integers(reals: NDArray[np.float64], scale_bits: int, bound: int, what: str
     """Fixed point, checked in integers: the norm that the noise and the modulus were planned for is never exceeded."""
     integers = np.rint(np.ldexp(reals, scale_bits)).astype(np.int64)
     if bool(((integers * integers).sum(axis=1) > bound * bound).any()):
-        raise RangeError("beyond the declared norm", statistic=what)
+        raise RangeError("beyond the declared norm", statistic=what, instead=_CURES[what])
     return integers

@@ -345,15 +345,18 @@ def test_the_command_line_lists_explains_and_scores(room, tmp_path):
     ("words", "code"),
     [
         (("no such file.npy",), 3), (("-",), 3), (("query.npy", "-c", "nothing"), 5), (("short.npy",), 3),
-        (("complex.npy",), 3), (("ragged.txt",), 3), (("query.npy", "-o", "no such folder/scores.npy"), 3),
+        (("zero.npy",), 7), (("long.npy", "-c", "inner"), 7), (("complex.npy",), 3), (("ragged.txt",), 3),
+        (("query.npy", "-o", "no such folder/scores.npy"), 3),
     ],
-    ids=["file", "empty", "unknown", "dimensions", "complex", "ragged", "output"],
+    ids=["file", "empty", "unknown", "dimensions", "zero", "norm", "complex", "ragged", "output"],
 )  # fmt: skip
 def test_the_command_line_fails_in_words_and_costs_no_query(room, client, tmp_path, words, code, monkeypatch):
     monkeypatch.chdir(tmp_path)
     np.save(tmp_path / "query.npy", vectors(1)[0])
     np.save(tmp_path / "short.npy", np.ones(3))
     np.save(tmp_path / "complex.npy", vectors(1)[0] * 1j)
+    np.save(tmp_path / "zero.npy", np.zeros(DIMENSIONS))
+    np.save(tmp_path / "long.npy", np.full(DIMENSIONS, 99.0))
     (tmp_path / "ragged.txt").write_text("1 2 3\n4 5\n")
     left = {o.path: o.remaining for o in client.catalogues()}
     given = words if "-c" in words else (*words, "-c", "products")
@@ -362,6 +365,7 @@ def test_the_command_line_fails_in_words_and_costs_no_query(room, client, tmp_pa
     assert done.returncode == code, done.stderr
     assert b"Traceback" not in done.stderr
     assert b"Warning" not in done.stderr
+    assert not {b"dictionary", b"column"} & set(done.stderr.replace(b",", b" ").split())  # cures are those of a scoring
     assert {o.path: o.remaining for o in client.catalogues()} == left
 
 
