@@ -9,7 +9,6 @@ import asyncio
 import logging
 import os
 import sys
-import tomllib
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +20,7 @@ from mpc.errors import ConfigurationError, MpcError
 from mpc.keys.files import KeyFolder
 from mpc.keys.manifest import Member, SignedManifest
 from mpc.runtime.logs import Sentence, configure_logging
+from mpc.runtime.settings import read_settings
 from mpc.runtime.tls import channel_credentials
 
 FOLDER: Final = Path("/etc/sealroom")
@@ -33,7 +33,7 @@ def _node(folder: Path) -> tuple[dict[str, Any], str]:
     """The configuration in a folder, and the service that its node offers."""
     for name, service in _FILES.items():
         if (folder / name).is_file():
-            return tomllib.loads((folder / name).read_text(encoding="utf-8")), service
+            return read_settings(folder / name, dict[str, Any]), service
     raise ConfigurationError(f"{folder} has neither {' nor '.join(_FILES)}")
 
 

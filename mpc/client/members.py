@@ -4,7 +4,6 @@ Private keys are made here and never leave. What leaves is the enrolment: the me
 identity key, so that whoever adds it to a room knows that the sender holds that key.
 """
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from mpc.keys.identity import verify_signed
 from mpc.keys.manifest import Manifest, Member, SignedManifest
 from mpc.keys.statements import Signed, Statement, encode_statement
 from mpc.parties import Role, party_id
+from mpc.runtime.settings import read_settings
 
 __all__ = ["Enrolment", "MemberFolder", "enrol", "load_enrolment"]
 
@@ -101,7 +101,7 @@ def load_enrolment(path: Path) -> Member:
         ConfigurationError: It is not an enrolment.
         IntegrityError: Its signature does not hold: it was changed on the way.
     """
-    file = msgspec_toml(path, _EnrolmentFile, "an enrolment")
+    file = read_settings(path, _EnrolmentFile, "an enrolment")
     try:
         signature = bytes.fromhex(file.signature)
     except ValueError:
@@ -109,16 +109,6 @@ def load_enrolment(path: Path) -> Member:
     if len(signature) != 64:
         raise ConfigurationError(f"{path.name}: its signature does not have 64 bytes")
     return Enrolment(member=file.member).verify(signature)
-
-
-def msgspec_toml(path: Path, kind: type[Any], what: str) -> Any:
-    """Read a TOML file as a strict structure (`ConfigurationError` names the file and what is wrong)."""
-    try:
-        return msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), kind)
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
-        raise ConfigurationError(f"{path} is not {what}: {error}") from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +130,7 @@ class MemberFolder:
         """
         for role, file in CONFIGURATIONS.items():
             if (path / file).is_file():
-                mapping = msgspec_toml(path / file, dict[str, Any], "a configuration")
+                mapping = read_settings(path / file, dict[str, Any], "a configuration")
                 name = mapping.get("name")
                 if not isinstance(name, str):
                     raise ConfigurationError(f"{path / file}: `name` is missing")

@@ -1,7 +1,6 @@
 """Where an analyst's name, keys and room are: a folder with `analyst.toml`."""
 
 import os
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from mpc.errors import ConfigurationError
 from mpc.keys.files import KeyFolder
 from mpc.keys.manifest import Manifest, SignedManifest
 from mpc.parties import Role
+from mpc.runtime.settings import read_settings
 
 __all__ = ["Profile", "find_profile"]
 
@@ -40,12 +40,7 @@ class Profile:
             IntegrityError: The manifest is not signed by every member.
         """
         path = folder / "analyst.toml"
-        try:
-            file = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), _File)
-        except OSError as error:
-            raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
-        except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
-            raise ConfigurationError(f"{path} is not valid: {error}") from None
+        file = read_settings(path, _File)
         manifest = SignedManifest.load(folder / file.manifest).verify()
         keys = KeyFolder.at(folder / file.keys)
         me = manifest.member(file.name)

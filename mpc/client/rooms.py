@@ -13,7 +13,7 @@ from typing import Final, Self
 import msgspec
 import tomli_w
 
-from mpc.client.members import ROOM_FILE, MemberFolder, load_enrolment, msgspec_toml, write_atomically
+from mpc.client.members import ROOM_FILE, MemberFolder, load_enrolment, write_atomically
 from mpc.client.proposals import load_proposal, merge_proposals
 from mpc.errors import ConfigurationError, IntegrityError
 from mpc.keys.dictionary import Dictionary, Table
@@ -21,6 +21,7 @@ from mpc.keys.identity import verify_signed
 from mpc.keys.manifest import Endorsement, Floor, Manifest, Member, SignedManifest
 from mpc.keys.statements import Signed, encode_statement
 from mpc.parties import Role
+from mpc.runtime.settings import read_settings
 
 __all__ = ["Endorsed", "RoomFolder", "changes", "sign_draft"]
 
@@ -41,7 +42,7 @@ class Endorsed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read a signature file (`ConfigurationError` if it is not one)."""
-        found: Self = msgspec_toml(path, cls, "a signature file")
+        found: Self = read_settings(path, cls, "a signature file")
         return found
 
     def check(self, manifest: Manifest) -> bytes:

@@ -143,7 +143,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def load(cls, path: Path) -> Self:
         """Read `policy.toml` (`ConfigurationError` if it is not there or not valid)."""
         try:
-            return cls.from_mapping(tomllib.loads(path.read_text(encoding="utf-8")))
+            return cls.from_mapping(tomllib.loads(path.read_text(encoding="utf-8-sig")))
         except OSError as error:
             raise ConfigurationError(f"{path.name} cannot be read: {error.strerror}") from None
         except tomllib.TOMLDecodeError as error:

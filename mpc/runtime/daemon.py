@@ -42,7 +42,7 @@ class Daemon:
     readiness: Readiness = field(default_factory=Readiness)
 
     async def serve(self, server: Any, listen: str, credentials: Any) -> None:
-        """Serve until SIGTERM or SIGINT; then drain, and stop. A second signal ends the drain.
+        """Serve until SIGTERM, SIGINT or SIGHUP; then drain, and stop. A second signal ends the drain.
 
         Raises:
             ConfigurationError: An address cannot be bound.
@@ -95,11 +95,12 @@ class Daemon:
 
 
 def _signals() -> asyncio.Event:
-    """An event that SIGTERM and SIGINT set."""
+    """An event that SIGTERM and SIGINT set, and SIGHUP: a terminal that is closed ends nobody's job."""
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, ended.set)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # nohup wants it ignored
+            loop.add_signal_handler(number, ended.set)
     return ended
 
 

@@ -17,6 +17,7 @@ from mpc.runtime.daemon import Daemon
 from mpc.runtime.logs import Sentence, configure_logging
 from mpc.runtime.metrics import Metrics
 from mpc.runtime.server import add_service, build_server
+from mpc.runtime.storage import opening_state
 from mpc.runtime.tls import CurrentLeaf, Gatekeeper, server_credentials
 from mpc.runtime.warming import warm_kernels
 from servers.coordinator.config import CoordinatorConfig, load_config
@@ -52,7 +53,9 @@ async def run(path: Path, config: CoordinatorConfig) -> None:
         jobs_at_once=config.jobs_at_once,
         metrics=metrics,
     )
-    if cut_off := hub.recover():
+    with opening_state(state):
+        cut_off = hub.recover()
+    if cut_off:
         log.warning("%d jobs were cut off by the last stop and are aborted", cut_off)
     releasing = asyncio.create_task(hub.release_parties())
     warming = asyncio.create_task(asyncio.to_thread(warm_kernels, config.warm))

@@ -4,7 +4,6 @@ PLANNED -> COMMITTED -> COLLECTING -> RELEASED | ABORTED. The last two are final
 coordinator starts was cut off: it is aborted then, and its parties will not send that attempt again.
 """
 
-import sqlite3
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Final
 import msgspec
 
 from mpc.errors import ProtocolError, ReplayError
+from mpc.runtime.storage import open_record
 from mpc.wire.errors import to_notice
 from mpc.wire.job import JobState
 from mpc.wire.messages import ErrorNotice
@@ -27,6 +27,9 @@ CREATE TABLE IF NOT EXISTS jobs (
     PRIMARY KEY (job, attempt)
 ) WITHOUT ROWID;
 """
+
+_VERSION: Final = 1
+"""Of the schema; a change of it has a new number, and a way from the old one."""
 
 _ALLOWED: Final = {
     JobState.PLANNED: {JobState.COMMITTED, JobState.ABORTED},
@@ -58,13 +61,9 @@ class JobStore:
     """
 
     def __init__(self, path: Path, now: Callable[[], float]) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._now = now
         self._lock = threading.Lock()
-        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=FULL")
-        self._db.executescript(_SCHEMA)
+        self._db = open_record(path, _SCHEMA, _VERSION)
 
     def plan(self, job: str, attempt: int, analyst: str, kind: str, expires_at: float) -> None:
         """Record a new attempt of a job.

@@ -19,6 +19,7 @@ from mpc.runtime.daemon import Daemon
 from mpc.runtime.logs import Sentence, configure_logging
 from mpc.runtime.metrics import Metrics
 from mpc.runtime.server import add_service, build_server
+from mpc.runtime.storage import opening_state
 from mpc.runtime.tls import CurrentLeaf, Gatekeeper, server_credentials
 from servers.party.config import PartyConfig, load_config
 from servers.party.node import PartyNode
@@ -82,9 +83,15 @@ async def run(path: Path, config: PartyConfig) -> None:
         clock=SystemClock(),
         metrics=metrics,
     )
-    scoring = make_scoring(
-        config=config, manifest=manifest, identity=keys.identity(), state=state, clock=SystemClock(), metrics=metrics
-    )
+    with opening_state(state):
+        scoring = make_scoring(
+            config=config,
+            manifest=manifest,
+            identity=keys.identity(),
+            state=state,
+            clock=SystemClock(),
+            metrics=metrics,
+        )
     starting = ScoringStart(scoring, config, policy, base)
     server = build_server()
     add_service(server, "mpc.wire.v1.Party", handlers(node, manifest, scoring), Gatekeeper(manifest), metrics)

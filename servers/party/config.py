@@ -1,13 +1,13 @@
 """`party.toml`: what one node needs to run. Unknown keys are errors that name the key."""
 
 import os
-import tomllib
 from pathlib import Path
 
 import msgspec
 
 from mpc.errors import ConfigurationError
 from mpc.runtime.operations import OperationsConfig
+from mpc.runtime.settings import read_settings
 from servers.party.catalogue_spec import CatalogueSpec, ScoringLimits
 from servers.party.sources.spec import Limits, SourceSpec
 from servers.party.trainers import TrainerSpec
@@ -55,13 +55,7 @@ def load_config(path: Path) -> PartyConfig:
     Raises:
         ConfigurationError: Names what is wrong.
     """
-    try:
-        mapping = tomllib.loads(path.read_text(encoding="utf-8"))
-        config = msgspec.convert(mapping, PartyConfig)
-    except OSError as error:
-        raise ConfigurationError(f"{path.name} cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
-        raise ConfigurationError(f"{path.name} is not valid: {error}") from None
+    config = read_settings(path, PartyConfig)
     listen = os.environ.get("SEALROOM_LISTEN", config.listen)
     host, _, port = listen.rpartition(":")
     if not host or not port.isdigit() or int(port) > 65535 or config.jobs_at_once < 1:

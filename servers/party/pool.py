@@ -133,7 +133,7 @@ class Worker:
 
     async def _gone(self) -> MpcError:
         code = await self._process.wait()
-        name = signal.Signals(-code).name if code < 0 else f"exit {code}"
+        name = signal.Signals(-code).name if code < 0 else f"exit-{code}"
         log.warning("a worker ended: %s", name)
         if code in {-signal.SIGKILL, -signal.SIGABRT}:
             return ResourceExhausted(f"the worker ended with {name}", limit="memory or a kill")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from mpc.errors import ReplayError
+from mpc.runtime.storage import open_record
 
 __all__ = ["PartyStore"]
 
@@ -26,6 +27,10 @@ CREATE TABLE IF NOT EXISTS masks_used (
 """
 
 
+_VERSION: Final = 1
+"""Of the schema; a change of it has a new number, and a way from the old one."""
+
+
 class PartyStore:
     """The durable record of one party.
 
@@ -34,12 +39,8 @@ class PartyStore:
     """
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._lock = threading.Lock()
-        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=FULL")
-        self._db.executescript(_SCHEMA)
+        self._db = open_record(path, _SCHEMA, _VERSION)
 
     def commit(self, job: str, attempt: int, request_digest: bytes) -> None:
         """Record a commitment.

@@ -6,6 +6,8 @@ import os
 import signal
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 import time
 import tomllib
@@ -309,3 +311,33 @@ def test_a_trace_reaches_from_the_client_to_the_workers(tmp_path, monkeypatch):
     assert all(span.parent_span_id in ids for span in linked if span is not job)
     text = str(received)
     assert not any(canary in text for canary in (*CANARIES, "SELECT", "region"))
+
+
+def test_a_terminal_that_is_closed_drains_a_node_as_a_stop_does(operated):
+    process = operated.room.process("south")
+    process.send_signal(signal.SIGHUP)
+
+    assert process.wait(timeout=15) == 0
+    operated.room.restart("south")
+    assert rows_of(operated.room) == [{"n": 300}]
+
+
+def test_a_node_under_nohup_survives_its_terminal():
+    seen = subprocess.run(
+        [sys.executable, "-c", _HANGUP], capture_output=True, text=True, check=True, timeout=60
+    ).stdout.split()  # fmt: skip
+
+    assert seen == ["ignored"]
+
+
+_HANGUP = """
+import asyncio, os, signal
+from mpc.runtime.daemon import _signals
+signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what nohup does before it starts a program
+async def main():
+    ended = _signals()
+    os.kill(os.getpid(), signal.SIGHUP)
+    await asyncio.sleep(0.1)
+    print("drains" if ended.is_set() else "ignored")
+asyncio.run(main())
+"""

@@ -24,6 +24,7 @@ __all__ = [
 
 _SCHEME = re.compile(r"(?P<scheme>[a-z][a-z0-9+]*):(?P<rest>.+)\Z", re.DOTALL)
 _MAX_URL_BYTES = 8192
+_LONGEST_STATEMENT_S = 7 * 86_400
 _SUFFIXES = {
     ".parquet": "parquet",
     ".pq": "parquet",
@@ -88,8 +89,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     def check(self) -> None:
         """Refuse limits that nothing could run under (`ConfigurationError`)."""
-        if self.memory_bytes < 64 << 20 or not 1 <= self.threads <= 256 or not self.statement_timeout_s > 0:
-            raise ConfigurationError("a worker has at least 64 MiB, 1 to 256 threads and a positive statement timeout")
+        if not 64 << 20 <= self.memory_bytes <= 1 << 44 or not 1 <= self.threads <= 256:
+            raise ConfigurationError("limits: a worker has 64 MiB to 16 TiB and 1 to 256 threads")
+        if not 0 < self.statement_timeout_s <= _LONGEST_STATEMENT_S:
+            raise ConfigurationError("limits: statement_timeout_s is positive, and a week at most")
         if bool(self.temp_directory) != (self.temp_bytes > 0):
             raise ConfigurationError("a temporary directory and its size are given together")
 
