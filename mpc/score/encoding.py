@@ -29,7 +29,7 @@ Integers = NDArray[np.int64]
 
 _CURES: Final = {
     "zero": "give a vector with a coordinate that is not zero",
-    "finite": "leave infinities and missing numbers out of the vectors",
+    "finite": "give vectors whose coordinates are all numbers",
     "query": "rescale the query (--rescale, or rescale=True), or shorten it",
     "item": "declare a larger item_norm for the catalogue",
 }

@@ -12,7 +12,7 @@ from typing import Final
 from mpc.errors import ParameterError
 from mpc.schemes.rlwe.noise import lattice_of
 from mpc.score.holder import holder_memory
-from mpc.score.spec import Measure, ScorePlan, ScoreSpec, finest_spec
+from mpc.score.spec import Measure, ScorePlan, ScoreSpec, check_norms, finest_spec
 
 __all__ = [
     "DEFAULT_COSTS",
@@ -105,6 +105,8 @@ def packing_costs(request: ScoringRequest, costs: UnitCosts = DEFAULT_COSTS) -> 
     """
     if not request.bandwidth_bits_s > 0 or request.queries < 1 or request.dimensions < 1 or request.rows < 1:
         raise ParameterError("a cost needs a positive bandwidth, and at least one query, item and dimension")
+    if request.measure is Measure.INNER_PRODUCT:
+        check_norms(request.query_norm, request.item_norm)
     found = []
     for bits in range((2 * request.dimensions - 1).bit_length()):
         try:

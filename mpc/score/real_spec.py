@@ -13,7 +13,7 @@ from mpc.params.ckks import CkksParameters, ckks_parameters
 from mpc.schemes.ckks.noise import MINIMUM_FLOODING_BITS, ChainPlan, plan_chain
 from mpc.schemes.ckks.wire import Kind, object_bytes
 from mpc.score.messages import MessageShape
-from mpc.score.spec import Measure
+from mpc.score.spec import Measure, check_norms, norm_bits
 
 __all__ = ["RealScorePlan", "RealScoreSpec", "finest_real_spec"]
 
@@ -59,10 +59,9 @@ class RealScoreSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         norms, scales = (self.query_norm, self.item_norm), (self.query_scale_bits, self.item_scale_bits)
         if not 1 <= self.rows <= 1 << 32 or not 1 <= self.dimensions <= 1 << 16:
             raise ParameterError("a catalogue has rows and dimensions")
-        if any(not (math.isfinite(norm) and 0 < norm < 1 << 32) for norm in norms):
-            raise ParameterError("norms are positive and below 2^32")
-        if any(not 1 <= bits <= _MOST_SCALE_BITS for bits in scales):
-            raise ParameterError(f"a scale has 1 to {_MOST_SCALE_BITS} bits")
+        check_norms(*norms)
+        if any(not 1 <= bits <= _MOST_SCALE_BITS for bits in scales) or self.grid_bits < -_MOST_SCALE_BITS:
+            raise ParameterError(f"a scale has 1 to {_MOST_SCALE_BITS} bits, and a grid no fewer than minus as many")
         if self.measure is Measure.COSINE and norms != (1.0, 1.0):
             raise ParameterError("vectors of a cosine have norm 1")
         chain = plan_chain(
@@ -139,19 +138,18 @@ def finest_real_spec(
         ParameterError: The chain has no room.
     """
     inner = measure is Measure.INNER_PRODUCT
-    if inner and not (query_norm > 0 and item_norm > 0 and math.isfinite(query_norm + item_norm)):
-        raise ParameterError("norms are positive and finite")
-    query_norm, item_norm = (2.0 ** math.ceil(math.log2(v)) if inner else 1.0 for v in (query_norm, item_norm))
+    query_bits, item_bits = (norm_bits(norm) if inner else 0 for norm in (query_norm, item_norm))
     log_q = ckks_parameters(parameter_set).q.bit_length() - 1
-    top = log_q - 3 - _ITEM_SCALE_BITS - math.ceil(math.log2(query_norm * item_norm))
+    top = log_q - 3 - _ITEM_SCALE_BITS - query_bits
     draft = RealScoreSpec(
         catalogue=catalogue,
         rows=rows,
         dimensions=dimensions,
         measure=measure,
-        query_norm=query_norm,
-        item_norm=item_norm,
+        query_norm=2.0**query_bits,
+        item_norm=2.0**item_bits,
         query_scale_bits=min(top, _MOST_SCALE_BITS),
+        item_scale_bits=_ITEM_SCALE_BITS - item_bits,
         grid_bits=-_MOST_SCALE_BITS,
         parameter_set=parameter_set,
     )

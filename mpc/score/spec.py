@@ -19,9 +19,13 @@ from mpc.schemes.rlwe.products_reply import Positions, reply_bytes
 from mpc.schemes.rlwe.wire import Kind, wire_format
 from mpc.score.messages import MessageShape
 
-__all__ = ["Measure", "ScorePlan", "ScoreSpec", "finest_spec"]
+__all__ = ["Measure", "ScorePlan", "ScoreSpec", "check_norms", "finest_spec", "norm_bits"]
 
-_MOST_SCALE_BITS: Final = 20
+_MOST_BITS: Final = 20
+"""A coordinate of the largest norm becomes an integer of at most so many bits."""
+
+_NORM_BITS: Final = 32
+"""Norms lie between 2^-32 and 2^32, so that nothing overflows."""
 
 
 class Measure(StrEnum):
@@ -192,26 +196,27 @@ def finest_spec(
     flooding_bits: int = MINIMUM_FLOODING_BITS,
     parameter_sets: tuple[str, ...] = ("rlwe-4096-t22", "rlwe-4096-t26"),
 ) -> ScoreSpec:
-    """The most precise statement that fits: equal scales for both sides, over the given parameter sets.
+    """The most precise statement that fits: as many bits for either side's vectors, over the given parameter sets.
 
-    Norms are rounded up to powers of two, for a bound that is fitted to data tells of data; cosines need none.
+    Norms are rounded up to powers of two, for a bound that is fitted to data tells of data; cosines need none. Scales
+    are relative to them: a score's error is least, for the bits that there are, if both sides' vectors are as fine.
 
     Raises:
-        ParameterError: Not even one bit fits.
+        ParameterError: Not even one bit fits, or a norm makes no sense.
     """
     inner = measure is Measure.INNER_PRODUCT
-    query_norm, item_norm = (_round_up(norm) if inner else 1.0 for norm in (query_norm, item_norm))
-    for total in range(2 * _MOST_SCALE_BITS, 1, -1):
+    query_bits, item_bits = (norm_bits(norm) if inner else 0 for norm in (query_norm, item_norm))
+    for total in range(2 * _MOST_BITS, 1, -1):
         for name in parameter_sets:
             spec = ScoreSpec(
                 catalogue=catalogue,
                 rows=rows,
                 dimensions=dimensions,
                 measure=measure,
-                query_norm=query_norm,
-                item_norm=item_norm,
-                query_scale_bits=(total + 1) // 2,
-                item_scale_bits=total // 2,
+                query_norm=2.0**query_bits,
+                item_norm=2.0**item_bits,
+                query_scale_bits=(total + 1) // 2 - query_bits,
+                item_scale_bits=total // 2 - item_bits,
                 dimensions_per_ciphertext=dimensions_per_ciphertext,
                 parameter_set=name,
                 flooding_bits=flooding_bits,
@@ -224,8 +229,20 @@ def finest_spec(
     raise ParameterError("no parameter set has room for these scores")
 
 
-def _round_up(norm: float) -> float:
-    return 2.0 ** math.ceil(math.log2(norm)) if norm > 0 and math.isfinite(norm) else 0.0
+def norm_bits(norm: float) -> int:
+    """The exponent of a norm rounded up to a power of two.
+
+    Raises:
+        ParameterError: It is not between 2^-32 and 2^32.
+    """
+    check_norms(norm)
+    return math.ceil(math.log2(norm))
+
+
+def check_norms(*norms: float) -> None:
+    """Refuse norms (`ParameterError`) that are not between 2^-32 and 2^32."""
+    if any(not 2.0**-_NORM_BITS <= norm <= 2.0**_NORM_BITS for norm in norms):
+        raise ParameterError(f"norms are between 2^-{_NORM_BITS} and 2^{_NORM_BITS}")
 
 
 def _integer_norm(norm: float, scale_bits: int, dimensions: int) -> int:
@@ -242,10 +259,9 @@ def _check(spec: ScoreSpec, parameters: ParameterSet) -> None:
     if not 1 <= spec.rows <= 1 << 32 or spec.dimensions < 1 or -(-spec.dimensions // width) > MOST_TERMS:
         raise ParameterError("a catalogue has rows and dimensions, and a query at most 4095 ciphertexts")
     scales = (spec.query_scale_bits, spec.item_scale_bits)
-    if any(not 0 <= bits <= _MOST_SCALE_BITS for bits in scales):
-        raise ParameterError(f"a scale has 0 to {_MOST_SCALE_BITS} bits")
+    if any(not -_NORM_BITS <= bits <= _MOST_BITS + _NORM_BITS for bits in scales):
+        raise ParameterError(f"a scale has {-_NORM_BITS} to {_MOST_BITS + _NORM_BITS} bits")
     norms = (spec.query_norm, spec.item_norm)
-    if any(not (math.isfinite(norm) and norm > 0) for norm in norms):
-        raise ParameterError("norms are positive and finite")
+    check_norms(*norms)
     if spec.measure is Measure.COSINE and norms != (1.0, 1.0):
         raise ParameterError("vectors of a cosine have norm 1")

@@ -181,14 +181,42 @@ def test_memory_is_stated_and_its_limit_is_kept_before_anything_is_read():
         {"parameter_set": "rlwe-4096-t60"},
         {"parameter_set": "rlwe-4096-p60"},
         {"parameter_set": "rlwe-2048-t30"},
-        {"query_scale_bits": -1},
-        {"query_scale_bits": 21},
+        {"query_scale_bits": -33},
+        {"query_scale_bits": 53},
+        *({"measure": Measure.INNER_PRODUCT, "query_norm": norm} for norm in (0.0, -1.0, 1e-300, 1e300, 1.7e308)),
     ],
 )
 def test_impossible_specs_are_refused(change):
     fields = {"catalogue": "c", "rows": 9, "dimensions": 8, "query_scale_bits": 7, "item_scale_bits": 7} | change
     with pytest.raises(ParameterError):
         ScoreSpec(**fields).compile()
+
+
+@pytest.mark.parametrize("norm", [0.0, -1.0, math.nan, math.inf, 1e-300, 1e300, 1.7e308])
+@pytest.mark.parametrize("which", ["query_norm", "item_norm"])
+def test_no_spec_is_found_for_norms_that_make_no_sense(which, norm):
+    with pytest.raises(ParameterError, match="norm"):
+        finest_spec(catalogue="c", rows=9, dimensions=8, measure=Measure.INNER_PRODUCT, **{which: norm})
+
+
+@pytest.mark.parametrize(
+    ("query_norm", "item_norm"), [(1024.0, 2.0**-10), (2.0**-10, 1024.0), (2.0**20, 2.0**-20), (1e-6, 1e-6)]
+)
+def test_unequal_norms_cost_no_precision(query_norm, item_norm):
+    """The error in units of the largest score is that of two norms of 1, whatever the norms are."""
+    common = {"catalogue": "c", "rows": 500, "dimensions": 16, "measure": Measure.INNER_PRODUCT}
+    plain, plan = (
+        finest_spec(**common).compile(),
+        finest_spec(query_norm=query_norm, item_norm=item_norm, **common).compile(),
+    )
+    largest = plan.spec.query_norm * plan.spec.item_norm
+    items, query = (a / np.linalg.norm(a, axis=1, keepdims=True) for a in (normal(500, 16), normal(1, 16, seed=5)))
+    items, query = item_norm * items, query_norm * query
+    errors = np.abs(ideal_scores(plan, query, items) / plan.scale - query @ items.T)
+
+    assert plan.typical_error / largest == pytest.approx(plain.typical_error)
+    assert plan.product.flooding_bits == pytest.approx(plain.product.flooding_bits)
+    assert errors.max() < plan.worst_error < 0.01 * largest
 
 
 def test_a_spec_whose_scores_could_leave_the_modulus_is_a_range_error():

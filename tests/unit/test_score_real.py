@@ -1,5 +1,7 @@
 """Real-valued scoring under ckks: the roles against doubles, limits, keys."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -63,6 +65,10 @@ def test_real_scores_are_much_finer_than_fixed_point_ones():
         {"parameter_set": "rlwe-4096-t22"},
         {"flooding_bits": 39},
         {"item_scale_bits": 0},
+        {"grid_bits": -(10**9)},
+        {"flooding_bits": 10**6},
+        {"query_scale_bits": 10**6},
+        *({"query_norm": norm, "measure": Measure.INNER_PRODUCT} for norm in (0.0, -1.0, 1e-300, 1e300)),
     ],
 )
 def test_specs_without_room_are_refused(change):
@@ -70,6 +76,21 @@ def test_specs_without_room_are_refused(change):
     RealScoreSpec(**fields).compile()
     with pytest.raises(ParameterError):
         RealScoreSpec(**(fields | change)).compile()
+
+
+@pytest.mark.parametrize("norm", [0.0, -1.0, math.nan, math.inf, 1e-300, 1e300, 1.7e308])
+@pytest.mark.parametrize("which", ["query_norm", "item_norm"])
+def test_no_real_spec_is_found_for_norms_that_make_no_sense(which, norm):
+    with pytest.raises(ParameterError, match="norm"):
+        finest_real_spec(catalogue="c", rows=9, dimensions=8, measure=Measure.INNER_PRODUCT, **{which: norm})
+
+
+@pytest.mark.parametrize(("query_norm", "item_norm"), [(2.0**20, 2.0**-20), (2.0**-20, 2.0**20)])
+def test_unequal_norms_cost_no_precision_in_real_scores(query_norm, item_norm):
+    common = {"catalogue": "c", "rows": 9, "dimensions": 8, "measure": Measure.INNER_PRODUCT}
+    plan = finest_real_spec(query_norm=query_norm, item_norm=item_norm, **common).compile()
+
+    assert plan.worst_error == pytest.approx(finest_real_spec(**common).compile().worst_error, rel=0.01)
 
 
 def test_vectors_out_of_range_memory_and_charges_are_as_in_fixed_point():

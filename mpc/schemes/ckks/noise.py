@@ -68,8 +68,8 @@ def plan_chain(
         ParameterError: The scores with their flooding exceed the modulus, or the flooding does not stay below the
             scale: what would be left of a score is less than eight bits.
     """
-    if flooding_bits < MINIMUM_FLOODING_BITS or terms < 1:
-        raise ParameterError(f"flooding takes {MINIMUM_FLOODING_BITS} bits or more")
+    if not MINIMUM_FLOODING_BITS <= flooding_bits < parameters.q.bit_length() or terms < 1:
+        raise ParameterError(f"flooding takes {MINIMUM_FLOODING_BITS} bits or more, and fewer than the modulus")
     n, largest = parameters.lattice.degree, query_norm * item_norm
     items = math.sqrt(n * terms) * math.ldexp(item_norm, item_scale_bits) + terms * (n / 2 + 1)
     noise = _ERROR * items
