@@ -34,6 +34,7 @@ from mpc.params import SchemeId
 from mpc.plan.cost import DEFAULT_MODEL, CostModel, Line, SchemeCost
 
 __all__ = [
+    "COSTS_VARIABLE",
     "CostConstants",
     "SchemeConstants",
     "calibrated_model",
@@ -43,7 +44,7 @@ __all__ = [
 ]
 
 FORMAT: Final = "sealroom-costs/1"
-_VARIABLE: Final = "SEALROOM_COSTS"
+COSTS_VARIABLE: Final = "SEALROOM_COSTS"
 _LARGEST: Final = 1e12
 
 
@@ -101,7 +102,7 @@ class CostConstants(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 def constants_path() -> Path:
     """Where the file lies or would lie."""
-    if chosen := os.environ.get(_VARIABLE):
+    if chosen := os.environ.get(COSTS_VARIABLE):
         return Path(chosen)
     base = os.environ.get("XDG_CONFIG_HOME")
     return (Path(base) if base else Path.home() / ".config") / "sealroom" / "costs.toml"

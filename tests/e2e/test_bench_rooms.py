@@ -1,12 +1,16 @@
 """Measured rooms: queries, sums over gRPC, and a modelled line, each once and small."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from mpc.client.bench import queries
-from mpc.client.bench.cases import Level
+from mpc.client.bench.cases import Level, Resources
 from mpc.client.bench.drift import Drift
 from mpc.client.bench.runner import Runner
 from mpc.client.bench.suite import select
+from mpc.client.client import Client
+from mpc.errors import InternalError
 from mpc.plan import Line
 
 pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("bench-rooms")]
@@ -46,6 +50,32 @@ def test_predictions_are_beside_what_was_measured():
     assert figures["measured_bytes"] == figures["predicted_bytes"]
     assert figures["predicted_s"] > 0
     assert figures["measured_s"] > 0
+
+
+def test_the_first_run_of_a_query_is_its_cold_one(monkeypatch):
+    asked = []
+    sql = Client.sql
+
+    def watched(self, text, *args, **more):
+        asked.append(more.get("scheme"))
+        return sql(self, text, *args, **more)
+
+    monkeypatch.setattr(Client, "sql", watched)
+    for path in ("queries/rows500-groups16/total", "planner/query/g16/total"):
+        (case,) = select(Level.SMOKE, (path,))
+        with Resources() as resources, case.prepare(resources) as work:
+            assert asked == []
+            work.check(work.run(None))
+            assert asked.pop(0) is None
+        asked.clear()
+
+
+def test_a_wrong_answer_gives_no_prediction_row(monkeypatch):
+    (case,) = select(Level.SMOKE, ("planner/query/g16/total",))
+    with Resources() as resources, case.prepare(resources) as work:
+        answer = work.run(None)
+        with pytest.raises(InternalError):
+            work.check(SimpleNamespace(values=[(1, 2)], report=answer.report))
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,8 @@
 """The file of cost constants: what writes it, what reads it, and what it changes."""
 
+import contextlib
+from types import SimpleNamespace
+
 import msgspec
 import pytest
 
@@ -167,3 +170,23 @@ def test_the_cost_of_a_job_is_judged_by_elapsed_time(monkeypatch):
 
     with pytest.raises(ResourceExhausted, match="a job in a room"):
         calibrating.calibrate(drift=Waiting(), with_room=False)
+
+
+def test_a_broken_file_of_constants_can_be_replaced_by_calibrating(tmp_path, monkeypatch):
+    broken = tmp_path / "costs.toml"
+    broken.write_text("]")
+    monkeypatch.setenv("SEALROOM_COSTS", str(broken))
+    monkeypatch.setattr(calibrating, "_JOBS", 2)
+
+    class Client:
+        def sql(self, _text, *, scheme):
+            calibrated_model()  # as the analyst does for every query
+            return SimpleNamespace(report=SimpleNamespace(seconds=0.1))
+
+    monkeypatch.setattr(
+        calibrating.queries, "site", lambda *_: contextlib.nullcontext(SimpleNamespace(client=Client()))
+    )
+
+    assert calibrating._job_and_sum_s() == (pytest.approx(0.1), 0.0)
+    with pytest.raises(ConfigurationError):
+        calibrated_model()

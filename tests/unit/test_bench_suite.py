@@ -184,6 +184,21 @@ def test_training_over_encrypted_sums_gives_the_ideal_model():
     assert ledger.up_bytes > 0
 
 
+def test_the_first_encrypted_training_is_the_cold_one(monkeypatch):
+    ran, run = [], training.run_encrypted
+    monkeypatch.setattr(training, "run_encrypted", lambda *args: ran.append(1) or run(*args))
+    (case,) = select(Level.SMOKE, ("learn/pca",))
+
+    with Resources() as resources, case.prepare(resources) as work:
+        assert not ran
+        model, ledger = work.run(None)
+
+    assert work.values == 3 * ledger.values
+    assert work.notes.endswith(", ".join(sorted(ledger.sets)))
+    assert f"{ledger.rounds} sums" in work.notes
+    work.check((model, ledger))
+
+
 def test_private_scores_are_right():
     results = smoke("protocols/score", "peers/score/sealroom")
 

@@ -1,9 +1,9 @@
 """Planner cases: what the cost model predicts against what is measured.
 
 `planner/sum` compares the roles of one sum in this process; `planner/query` a whole query through a room, from the call
-to the answer, over loopback and over lines. The databases' own work is not predicted: the tables are small enough for
-it not to count. The model is this machine's if it was calibrated. Figures of a row: `predicted_s`, `measured_s`,
-`predicted_bytes`, `measured_bytes`.
+to the answer, over loopback and over lines, as EXPLAIN predicts it before anything has run. The databases' own work is
+not predicted: the tables are small enough for it not to count. The model is this machine's if it was calibrated.
+Figures of a row: `predicted_s`, `measured_s`, `predicted_bytes`, `measured_bytes`.
 """
 
 import contextlib
@@ -12,13 +12,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from mpc.client.bench import queries, sums
-from mpc.client.bench.cases import Case, ClockKind, Level, Observed, Resources, Work
+from mpc.client.bench.cases import Case, ClockKind, Level, Observed, Resources, Work, expect
 from mpc.client.bench.machine import cores
 from mpc.client.bench.measure import clock_of
 from mpc.client.bench.micro import threads_limited
 from mpc.entropy import SystemEntropy
 from mpc.params import parameter_set
-from mpc.plan import explain
 from mpc.plan.constants import calibrated_model
 from mpc.plan.cost import Line, cost_of
 from mpc.schemes import secret
@@ -89,15 +88,12 @@ def _sum(name: str, length: int, resources: Resources) -> Iterator[Work]:
 def _query(sql: str, groups: int, line: tuple[int, int] | None, resources: Resources) -> Iterator[Work]:
     site = resources.enter("room", lambda: queries.site(_ROWS, groups, line))
     stated = Line(latency_s=line[0] / 1e3, megabits_per_s=line[1]) if line else None
-    first = site.client.sql(sql, line=stated)
-    parameters = parameter_set(first.report.parameter_set)
-    explained = explain(
-        site.client.analyst.compile(sql),
-        participants=first.report.participants,
-        scheme=parameters.id,
-        model=calibrated_model(stated),
-        expected_groups=len(first) or None,
-    )
+    explained = site.client.explain(sql, line=stated)
+    parameters, right = parameter_set(explained.parameter_set), site.check(sql)
+
+    def check(answer: "Answer") -> None:
+        right(answer)
+        expect(answer.report.parameter_set == parameters.id, "another set was chosen than EXPLAIN said")
 
     def observe(answer: "Answer") -> Observed:
         seen = site.observe(answer)
@@ -108,17 +104,17 @@ def _query(sql: str, groups: int, line: tuple[int, int] | None, resources: Resou
             figures={
                 "predicted_s": explained.seconds,
                 "measured_s": answer.report.seconds,
-                "predicted_bytes": float(explained.bytes_per_party * len(first.report.participants)),
+                "predicted_bytes": float(explained.bytes_per_party * explained.participants),
                 "measured_bytes": float(seen.wire.up_bytes),
             },
         )
 
     yield Work(
         run=lambda _: site.client.sql(sql, line=stated),
-        check=lambda _: None,
+        check=check,
         observe=observe,
         twins={},
-        values=_ROWS * len(first.report.participants),
+        values=_ROWS * explained.participants,
         parameters=parameters,
         threads=cores(),
         clock=ClockKind.WALL,

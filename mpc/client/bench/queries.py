@@ -6,7 +6,7 @@ party would pay). All three must agree.
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -80,6 +80,15 @@ class Site:
         """The answer over the pooled table."""
         found: list[tuple[Any, ...]] = self.pooled.execute(sql).fetchall()
         return found
+
+    def check(self, sql: str) -> "Callable[[Answer], None]":
+        """Refuses answers that differ from the pooled table's."""
+        wanted = self.plain(sql)
+
+        def checked(answer: "Answer") -> None:
+            expect(_same(list(answer.values), wanted), "the answer differs from the pooled table's")
+
+        return checked
 
     def observe(self, answer: "Answer") -> Observed:
         """Bytes, phases and memory of an answered query."""
@@ -161,14 +170,14 @@ def _asked(
     sql: str, rows: int, groups: int, line: tuple[int, int] | None, values: int, parties: int, resources: Resources
 ) -> Iterator[Work]:
     here = resources.enter(f"{rows}/{groups}/{line}", lambda: site(rows, groups, line, parties))
-    wanted = here.plain(sql)
+    right = here.check(sql)
 
     def check(answer: "Answer") -> None:
-        expect(_same(list(answer.values), wanted), "the answer differs from the pooled table's")
+        right(answer)
+        right(here.client.sql(sql, scheme="clear"))
 
-    first = here.client.sql(sql)
-    check(here.client.sql(sql, scheme="clear"))
-    parameters = parameter_set(first.report.parameter_set)
+    # What is asked is explained rather than run, so that the first run is the cold one.
+    parameters = parameter_set(here.client.explain(sql).parameter_set)
     yield Work(
         run=lambda _: here.client.sql(sql),
         check=check,
