@@ -94,8 +94,11 @@ class ScoreExplanation:
     flooding_bits: float
     worst_error: float
     typical_error: float
-    malicious_queries: int | None
-    """Queries after which an analyst who breaks the rules could know an item; None where it is not bounded."""
+    malicious_queries: int
+    """Queries after which an analyst who breaks the rules could know all items."""
+
+    aimed_queries: int
+    """The same of one item, for such an analyst that knows the other items of its ciphertext already."""
 
     disclosure: tuple[tuple[str, str], ...]
     plan: ScorePlan | RealScorePlan = field(repr=False)
@@ -117,9 +120,10 @@ class ScoreExplanation:
             f"about {cost.seconds * 1000:.0f} ms"
             for cost in self.packings
         ]
-        told = f"{found.dimensions} honest ones tell every item"
-        if self.malicious_queries is not None:
-            told += f", {self.malicious_queries} of a cheat might"
+        told = (
+            f"{found.dimensions} honest ones tell every item, {self.malicious_queries} of a cheat might; "
+            f"{self.aimed_queries} one item to a cheat who knows the others"
+        )
         lines += [
             f"bytes       {self.upload_bytes:,} up, {self.reply_bytes:,} down",
             f"time        {predicted} over {self.megabits_per_s:.0f} Mbit/s",
@@ -170,14 +174,14 @@ def explain_scoring(
             raise ParameterError("", reason="the holder does not offer real-valued scores (ckks) of this catalogue")
         plan, costs, why = real, [], "ckks has one form, a ciphertext per dimension"
         width, memory, typical = 1, real.memory_bytes, real.worst_error
-        flooding, malicious = float(real.spec.flooding_bits), None
+        flooding = float(real.spec.flooding_bits)
     else:
         costs = offered_costs(found.offer.specs, bandwidth_bits_s=1e6 * megabits_per_s, queries=queries)
         chosen = costs[0]
         plan = chosen.spec.compile()
         width, memory, typical = chosen.spec.dimensions_per_ciphertext, chosen.memory_bytes, plan.typical_error
         why = f"the quickest of {len(costs)} offered over {megabits_per_s:.0f} Mbit/s"
-        flooding, malicious = plan.product.flooding_bits, plan.malicious_queries
+        flooding = plan.product.flooding_bits
     shape = plan.shape
     if max(shape.query_bytes(queries), shape.reply_bytes(queries)) > MAX_SCORE_BYTES:
         raise ParameterError("a message of this scoring would be too long: ask fewer queries at once")
@@ -199,7 +203,8 @@ def explain_scoring(
         flooding_bits=flooding,
         worst_error=plan.worst_error,
         typical_error=typical,
-        malicious_queries=malicious,
+        malicious_queries=plan.malicious_queries,
+        aimed_queries=plan.aimed_queries,
         disclosure=disclosures(found, queries, plan.worst_error),
         plan=plan,
     )

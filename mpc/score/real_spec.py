@@ -102,6 +102,29 @@ class RealScorePlan:
         return self.chain.error + math.ldexp(0.5, -self.spec.grid_bits)
 
     @property
+    def malicious_queries(self) -> int:
+        """Queries that might tell a client who breaks the rules all items, to a step of the grid.
+
+        All coefficients of a reply are sent: N for as many items as a ciphertext has, N / 2 at most.
+        """
+        return math.ceil(self._item_bits * min(self.spec.rows, self.parameters.slots) / self._reply_bits)
+
+    @property
+    def aimed_queries(self) -> int:
+        """The same of one item, for such a client that knows every other item of the ciphertext already."""
+        return math.ceil(self._item_bits / self._reply_bits)
+
+    @property
+    def _item_bits(self) -> float:
+        largest = self.spec.query_norm * self.spec.item_norm
+        return self.spec.dimensions * math.log2(math.ldexp(largest, self.spec.grid_bits + 1) + 1)
+
+    @property
+    def _reply_bits(self) -> float:
+        """What one ciphertext of a reply tells at most: of every coefficient, the bits above the flooding."""
+        return self.parameters.lattice.degree * (math.log2(self.parameters.q) - self.chain.width - 1)
+
+    @property
     def memory_bytes(self) -> int:
         """Of a prepared catalogue."""
         lattice = self.parameters.lattice

@@ -152,12 +152,25 @@ class ScorePlan:
 
     @property
     def malicious_queries(self) -> int:
-        """Queries that might tell a client who breaks the rules all there is to know of an item's integers.
+        """Queries that might tell a client who breaks the rules all there is to know of all items' integers.
 
-        One coefficient tells at most `product.readable_bits` bits under an honest public key.
+        One coefficient tells at most `product.readable_bits` bits under an honest public key, and an item has one.
         """
-        per_coordinate = math.log2(2 * self.item_bound + 1)
-        return math.ceil(self.spec.dimensions * per_coordinate / self.product.readable_bits)
+        return math.ceil(self._item_bits / self.product.readable_bits)
+
+    @property
+    def aimed_queries(self) -> int:
+        """The same of one item, for such a client that knows every other item of the ciphertext already.
+
+        Its queries are polynomials of its choice: all coefficients of the reply can be made to speak of that item, and
+        what they say of the others be subtracted.
+        """
+        coefficients = min(self.items_per_row, self.spec.rows)
+        return math.ceil(self._item_bits / (coefficients * self.product.readable_bits))
+
+    @property
+    def _item_bits(self) -> float:
+        return self.spec.dimensions * math.log2(2 * self.item_bound + 1)
 
     @functools.cached_property
     def shape(self) -> MessageShape:

@@ -148,7 +148,7 @@ def offer(name: str, spec: CatalogueSpec, rule: CatalogueRule, catalogue: Catalo
             query_norm=first.query_norm,
             item_norm=first.item_norm,
         ).compile()
-    known = min(catalogue.dimensions, *(plan.malicious_queries for plan in every))
+    known = min(catalogue.dimensions, *(plan.malicious_queries for plan in (*every, *((real,) if real else ()))))
     per_client = max(1, known // 2) if rule.queries_per_analyst is None else rule.queries_per_analyst
     limit = QueryLimit(per_client=per_client, all_clients=rule.queries_of_all_analysts)
     limit.check(catalogue.dimensions)

@@ -17,12 +17,12 @@ from mpc.keys.secret import SecretKey
 from mpc.schemes.rlwe.matrix import EncodedMatrix
 from mpc.schemes.rlwe.products import Cover, Protection, Workspace
 from mpc.schemes.rlwe.products_reply import expand_replies
-from mpc.schemes.rlwe.secret import decryptor
+from mpc.schemes.rlwe.secret import decryptor, generate, symmetric_encryptor
 from mpc.score.encoding import item_integers, item_polynomials, query_integers, query_polynomials
 from mpc.score.holder import MatrixHolder
-from mpc.score.messages import decode_query, decode_reply
+from mpc.score.messages import Query, decode_query, decode_reply, encode_query
 from mpc.score.querier import Querier
-from mpc.score.spec import ScoreSpec
+from mpc.score.spec import ScoreSpec, finest_spec
 from mpc.testing.statistics import same_distribution, uniform
 from tests.property.rlwe_reference import Reference, coefficients, product, values
 
@@ -298,3 +298,38 @@ def test_entropy_is_asked_for_every_message():
 
     assert before >= 32 + 64 + 16
     assert Counting.asked >= before + 64
+
+
+# ---- what the protocol does not keep from a client that breaks the rules (README.md, section 5) ---------------------
+
+
+def aimed_query(plan, bits):
+    """A message whose score c reads dimensions 2 c and 2 c + 1 of item 0, `bits` bits apart, and a key to open it."""
+    public_key, key = generate(plan.parameters, SystemEntropy())
+    polynomials = np.zeros((plan.terms, N), dtype=np.uint64)
+    pairs = np.arange(plan.terms // 2)
+    polynomials[2 * pairs, pairs], polynomials[2 * pairs + 1, pairs] = 1, 1 << bits
+    ciphertexts = tuple(symmetric_encryptor(key).encrypt(polynomials))
+    query = Query(name=bytes(16), public_key=public_key.data, ciphertexts=(ciphertexts,))
+    return encode_query(plan.shape, query), key
+
+
+def test_a_cheat_who_knows_the_other_items_reads_one_with_a_single_query():
+    dimensions, rows, bits = 128, 200, 13
+    plan = finest_spec(catalogue="c", rows=rows, dimensions=dimensions).compile()
+    items = np.random.default_rng(3).normal(size=(rows, dimensions))
+    integers = item_integers(plan, items)
+    message, key = aimed_query(plan, bits)
+    reply = MatrixHolder(plan, lambda a, b: items[a:b]).answer(message, charge=lambda _: None).result
+    products = decode_reply(plan.shape, reply).products[0]
+    read = decryptor(key).decrypt(expand_replies(plan.product, plan.positions(), products))[0][:rows].astype(np.int64)
+
+    pairs = integers[:, ::2] + (integers[:, 1::2] << bits)
+    for c in range(dimensions // 2):
+        read[c] -= sum(int(pairs[c - x, x]) for x in range(c))
+    found = (read[: dimensions // 2] + (1 << bits - 1)) % (1 << 2 * bits) - (1 << bits - 1)
+    low = (found + (1 << bits - 1)) % (1 << bits) - (1 << bits - 1)
+    high = (((found - low) >> bits) + (1 << bits - 1)) % (1 << bits) - (1 << bits - 1)
+
+    assert np.array_equal(np.stack([low, high], axis=1).reshape(-1), integers[0])
+    assert plan.aimed_queries == 1 < plan.malicious_queries

@@ -215,6 +215,14 @@ def test_the_default_limit_is_half_of_what_could_tell_an_item():
     assert found.limit.per_client == known // 2 < known
 
 
+def test_the_default_limit_counts_what_real_values_could_tell():
+    """A reply under ckks has twice as many coefficients as items, and each tells more than one of fixed point."""
+    found = offer("products", spec_of(file="x", real=True), CatalogueRule(analysts=("*",)), catalogue(rows=5000))
+
+    assert found.real.malicious_queries < min(p.malicious_queries for p in found.plans.values())
+    assert found.limit.per_client == found.real.malicious_queries // 2
+
+
 def test_a_limit_of_as_many_queries_as_dimensions_is_refused():
     with pytest.raises(ConfigurationError):
         offer("products", spec_of(file="x"), CatalogueRule(analysts=("*",), queries_per_analyst=64), catalogue())
