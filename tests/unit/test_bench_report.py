@@ -389,12 +389,22 @@ def test_what_makes_two_runs_hard_to_compare_is_said():
     run = results(row("a/b"))
     assert comparison.caveats(run, run) == []
 
-    machine = msgspec.structs.replace(MACHINE, cores=64, dirty=True, versions={"numpy": "3"})
+    machine = msgspec.structs.replace(
+        MACHINE, cores=64, dirty=True, versions={"numpy": "3"}, settings={"SEALROOM_THREADS": "1"}
+    )
     busy = msgspec.structs.replace(run.calibration, limit=0.5)
     other = msgspec.structs.replace(run, machine=machine, calibration=busy, level="smoke")
     text = " ".join(comparison.caveats(run, other))
 
-    for words in ("64 cores", "numpy 2 and 3", "50%", "differed", "quick and smoke", "not compared"):
+    for words in (
+        "64 cores",
+        "numpy 2 and 3",
+        "50%",
+        "differed",
+        "quick and smoke",
+        "not compared",
+        "SEALROOM_THREADS",
+    ):
         assert words in text
 
 

@@ -11,7 +11,8 @@ from mpc.client.bench import arithmetic, relay, room_scoring, scoring, sums, tra
 from mpc.client.bench.blas import threads_of_blas
 from mpc.client.bench.cases import Level, Resources, Unavailable, security_bits
 from mpc.client.bench.drift import Drift
-from mpc.client.bench.peers import rounds
+from mpc.client.bench.machine import describe_machine
+from mpc.client.bench.peers import rounds, vectors
 from mpc.client.bench.relay import Line
 from mpc.client.bench.runner import Runner
 from mpc.client.bench.suite import SECTIONS, select
@@ -133,6 +134,38 @@ def test_products_in_the_clear_use_the_one_thread_that_their_row_says(path):
 
     assert seen == [1]
     assert threads_of_blas() == before
+
+
+def test_a_product_of_phe_is_with_a_factor_as_long_as_its_values(monkeypatch):
+    from phe import paillier
+
+    factors, multiply = [], paillier.EncryptedNumber.__mul__
+    monkeypatch.setattr(paillier.EncryptedNumber, "__mul__", lambda self, by: factors.append(by) or multiply(self, by))
+    op = vectors.SUBJECTS["phe-2048"][1](Level.QUICK).op("multiply-plain")
+
+    op.check(op.run(None))
+
+    assert {factor.bit_length() for factor in factors} == {40}
+
+
+def test_bits_of_a_value_are_those_of_the_plaintext_modulus_for_every_library():
+    bits = {name: vectors.SUBJECTS[name][1](Level.SMOKE).bits for name in ("tenseal-bfv-4096", "seal-4096")}
+    own = arithmetic._own_ops("rlwe-4096-t60", Level.SMOKE)
+
+    assert bits == {"tenseal-bfv-4096": 53, "seal-4096": 53}
+    assert own.bits == 60
+
+
+def test_what_was_set_is_written_down(tmp_path, monkeypatch):
+    costs = tmp_path / "costs.toml"
+    monkeypatch.setenv("SEALROOM_COSTS", str(costs))
+    monkeypatch.setenv("SEALROOM_RLWE_ARITHMETIC", "portable")
+    monkeypatch.delenv("SEALROOM_THREADS", raising=False)
+    assert describe_machine().settings["SEALROOM_RLWE_ARITHMETIC"] == "portable"
+    assert "costs" not in describe_machine().settings
+
+    costs.write_text("]")
+    assert describe_machine().settings["costs"] == "a file that cannot be read"
 
 
 def test_a_slice_of_tenseal_takes_the_time_of_a_full_one():

@@ -217,6 +217,8 @@ def _show(terminal: Terminal, results: "Results") -> None:
         f"{' with changes' if machine.dirty else ''}; {len(results.rows)} cases in {results.seconds:.0f} s; largest "
         f"drift {calibration.worst:.1%} of {calibration.limit:.0%}, {calibration.repeated} measured again"
     )
+    if machine.settings:
+        terminal.out.print(escape("set: " + ", ".join(f"{n} = {v}" for n, v in machine.settings.items())))
     found = predictions_of(results)
     if found is not None and results.level != "smoke":
         style = "red" if _mispredicted(results) else "default"

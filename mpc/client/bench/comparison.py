@@ -138,6 +138,8 @@ def caveats(before: Results, after: Results) -> list[str]:
     ]
     if moved:
         found.append(f"other versions: {', '.join(moved)}")
+    if one.settings != two.settings:
+        found.append(f"other settings: {one.settings or 'none'} and {two.settings or 'none'}")
     for results, name in ((before, "first"), (after, "second")):
         if results.calibration.limit > DEFAULT_LIMIT:
             found.append(f"the {name} run accepted a drift of {results.calibration.limit:.0%}")

@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import Final
 
 from mpc.client.bench.records import Machine
+from mpc.errors import ConfigurationError
+from mpc.plan.constants import constants_path, read_constants
 
 __all__ = ["cores", "describe_machine", "short_cpu"]
 
 _FLAGS: Final = ("aes", "vaes", "avx2", "fma", "avx512f", "avx512ifma", "avx512vbmi2", "sha_ni", "asimd", "sve")
 """Instruction sets that a kernel of ours or of a library below us can use."""
+
+_VARIABLES: Final = ("SEALROOM_RLWE_ARITHMETIC", "SEALROOM_THREADS", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")
 
 _PACKAGES: Final = (
     "sealroom", "numpy", "numba", "llvmlite", "gmpy2", "tenseal", "phe", "duckdb", "pyarrow", "grpcio", "cryptography",
@@ -41,7 +45,21 @@ def describe_machine() -> Machine:
         dirty=dirty,
         load_average=round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else 0.0,
         versions=_versions(),
+        settings=_settings(),
     )
+
+
+def _settings() -> dict[str, str]:
+    """What was set that changes figures: a row does not show it, and without it nobody reproduces the row."""
+    found = {name: os.environ[name] for name in _VARIABLES if os.environ.get(name)}
+    path = constants_path()
+    if path.exists():
+        try:
+            costs = read_constants(path)
+            found["costs"] = f"{costs.machine}, {costs.measured_at}, commit {costs.commit}"
+        except ConfigurationError:
+            found["costs"] = "a file that cannot be read"
+    return found
 
 
 def short_cpu(machine: Machine) -> str:

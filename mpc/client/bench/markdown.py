@@ -14,6 +14,7 @@ from mpc.client.bench.records import Results, Row
 from mpc.client.bench.tables import arithmetic_sheet
 from mpc.client.bench.units import bytes_text, count_text, ratio_text, seconds_text, significant
 from mpc.errors import ConfigurationError
+from mpc.params import parameter_set
 
 __all__ = ["BEGIN", "END", "inserted", "page"]
 
@@ -67,14 +68,19 @@ def _head(results: Results) -> Iterator[str]:
     yield (
         f"Measured on {short_cpu(machine)}, {machine.cores} cores, {results.started[:10]}, commit `{machine.commit}`"
         f"{' with changes' if machine.dirty else ''}, {len(results.rows)} cases ({results.level}). Medians; every "
-        "answer checked; plaintext measured in turns with the encrypted work."
+        "answer checked; plaintext measured in turns with the encrypted work. Bytes are those of ciphertexts: framing, "
+        "signatures and TLS come on top."
     )
+    if machine.settings:
+        yield ""
+        yield f"Set: {', '.join(f'`{name}` = {value}' for name, value in machine.settings.items())}."
     if calibration.limit > DEFAULT_LIMIT:
         yield ""
         yield f"Provisional: the machine was busy, the calibration loop moved by up to {calibration.worst:.0%}."
     yield ""
 
 
+_CLEAR: Final = "insecure-clear-4096-t62"
 _SHOWN: Final = ("encrypt", "encrypt-symmetric", "parse+add", "multiply-plain", "decrypt", "serialise", "parse")
 
 
@@ -151,10 +157,24 @@ def _queries(results: Results) -> Iterator[str]:
         )
         for r in different.values()
     ]
-    head = ("query", "rows per party", "encrypted", "same plan in the clear", "DuckDB, pooled", "cost", "a party sends")
+    head = (
+        "query",
+        "rows per party",
+        "encrypted",
+        "same plan in the clear",
+        "DuckDB, pooled",
+        "cost",
+        "sent by a party",
+    )
     yield from _table(
         "A SQL query of three parties, from the call to the answer, mutual TLS on one machine", head, cells
     )
+    block = bytes_text(parameter_set(_CLEAR).ciphertext_bytes)
+    yield (
+        f"In the clear as under encryption a sum fills whole blocks: of {block} there, so that a short answer in the "
+        "clear is not fewer bytes."
+    )
+    yield ""
 
 
 def _lines(results: Results) -> Iterator[str]:

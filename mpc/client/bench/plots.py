@@ -139,7 +139,10 @@ def _queries(results: Results) -> Figure | None:
         left=130,
     )
     worst = max(r.ratios["clear"] for r in shown)
-    text = f"Encryption costs at most {ratio_text(worst)} over the same plan in the clear in this set."
+    text = (
+        f"The largest ratio to the same plan in the clear is {ratio_text(worst)}. What is summed in the clear fills "
+        "whole blocks, too."
+    )
     return Figure(name="queries", svg=chart.svg(), caption=text)
 
 

@@ -31,8 +31,8 @@ class Predictions:
     def text(self) -> str:
         """In words."""
         return (
-            f"EXPLAIN predicted {self.good} of {self.queries} queries within a factor of {FACTOR}, and what each party "
-            f"sends to {self.bytes_off:.1%}."
+            f"EXPLAIN predicted {self.good} of {self.queries} queries within a factor of {FACTOR}, and the ciphertexts "
+            f"that each party sends to {self.bytes_off:.1%} of their bytes."
         )
 
 

@@ -40,7 +40,7 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Wire(msgspec.Struct, frozen=True, kw_only=True):
-    """Bytes of one run that a network would carry."""
+    """Bytes of one run's ciphertexts, or of the key where a key is made; framing, signatures and TLS come on top."""
 
     up_bytes: int = 0
     """From all data owners to the coordinator."""
@@ -129,6 +129,9 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     """One minute, at the start."""
 
     versions: dict[str, str]
+    settings: dict[str, str] = {}
+    """What was set that changes figures: environment variables, and the planner's constants where they are not the
+    reference machine's."""
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True):

@@ -88,6 +88,7 @@ def _facts(results: Results) -> str:
         "Calibration loop": f"{seconds_text(calibration.cpu_reference_s)} of processor time",
         "Largest drift": f"{calibration.worst:.1%} (limit {calibration.limit:.0%}, {calibration.repeated} repeated)",
         "Load at the start": f"{machine.load_average:g}",
+        "Settings": ", ".join(f"{n} = {v}" for n, v in machine.settings.items()) or "none",
         "Libraries": ", ".join(f"{n} {v}" for n, v in machine.versions.items() if n != "sealroom"),
     }
     cells = "".join(f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in facts.items())

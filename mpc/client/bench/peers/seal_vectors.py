@@ -22,6 +22,7 @@ class StockSeal:
     """One key pair, and SEAL's operations on whole ciphertexts of N integers."""
 
     degree = _DEGREE
+    plain_bits = _PLAIN_BITS
 
     def __init__(self) -> None:
         import tenseal.sealapi as seal
