@@ -321,6 +321,7 @@ class Scoring:
             )
 
         if isinstance(plan, RealScorePlan):
+            await self._real.hold(plan, offered.catalogue)
             # Only the header is read here; the worker reads the rest. A malformed query was signed, and is paid for.
             await asyncio.to_thread(charge, len(decode_query(plan.shape, message).ciphertexts))
             return await self._real.answer(plan, offered.catalogue, message)

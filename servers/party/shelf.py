@@ -83,7 +83,10 @@ class Shelf:
 
 
 class RealShelf:
-    """Real-valued catalogues, in a worker process that is started at the first use and replaced when it ended."""
+    """Real-valued catalogues, in a worker process that is started at the first use and replaced when it ended.
+
+    It is replaced, too, and all that it kept is gone, when one more catalogue would exceed the memory.
+    """
 
     def __init__(self, memory_bytes: int, start: WorkerStarter) -> None:
         self._most = memory_bytes
@@ -91,6 +94,16 @@ class RealShelf:
         self._worker: Worker | None = None
         self._kept: dict[bytes, int] = {}
         self._lock = asyncio.Lock()
+
+    async def hold(self, plan: RealScorePlan, catalogue: Catalogue) -> None:
+        """Have a catalogue ready, so that nothing that can be known before a query is charged fails after it.
+
+        Raises:
+            ResourceExhausted: It alone exceeds the memory.
+            RangeError: An item leaves the declared norm.
+        """
+        async with self._lock:
+            await self._held(plan, catalogue)
 
     async def answer(self, plan: RealScorePlan, catalogue: Catalogue, message: bytes) -> bytes:
         """Answer a query message whose queries have been charged.
@@ -100,17 +113,26 @@ class RealShelf:
             WireError: The message breaks the format.
         """
         async with self._lock:
-            if self._worker is None or not self._worker.alive:
-                self._worker, self._kept = await self._start(), {}
-            digest = plan.spec.digest()
-            if digest not in self._kept:
-                await self._keep(self._worker, plan, catalogue)
-            reply: bytes = await self._worker.request(Operation.SCORE, (digest, message), bytes)
+            worker = await self._held(plan, catalogue)
+            reply: bytes = await worker.request(Operation.SCORE, (plan.spec.digest(), message), bytes)
             return reply
 
-    async def _keep(self, worker: Worker, plan: RealScorePlan, catalogue: Catalogue) -> None:
-        if sum(self._kept.values()) + plan.memory_bytes > self._most:
+    async def _held(self, plan: RealScorePlan, catalogue: Catalogue) -> Worker:
+        if plan.memory_bytes > self._most:
             raise ResourceExhausted("", limit="memory of catalogues", catalogue=catalogue.name)
+        digest = plan.spec.digest()
+        if digest not in self._kept and sum(self._kept.values()) + plan.memory_bytes > self._most:
+            log.info("catalogues for real values leave the memory")
+            await self.close()
+        worker = self._worker
+        if worker is None or not worker.alive:
+            worker = self._worker = await self._start()
+            self._kept = {}
+        if digest not in self._kept:
+            await self._keep(worker, plan, catalogue)
+        return worker
+
+    async def _keep(self, worker: Worker, plan: RealScorePlan, catalogue: Catalogue) -> None:
         task = RealTask(
             spec=plan.spec,
             dtype=catalogue.vectors.dtype.str,
@@ -124,4 +146,4 @@ class RealShelf:
         """End the worker."""
         if self._worker is not None:
             await self._worker.stop()
-            self._worker = None
+            self._worker, self._kept = None, {}

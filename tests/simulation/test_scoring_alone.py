@@ -16,6 +16,7 @@ from mpc.errors import (
     MpcError,
     PolicyDenied,
     ProtocolError,
+    RangeError,
     ReplayError,
     ResourceExhausted,
     SourceError,
@@ -28,6 +29,7 @@ from mpc.policy.rules import CatalogueRule, Policy
 from mpc.runtime.peers import STATUS_LOST
 from mpc.score.messages import Query, encode_query
 from mpc.score.querier import Querier
+from mpc.score.real_querier import RealQuerier
 from mpc.score.real_spec import finest_real_spec
 from mpc.score.spec import Measure
 from mpc.wire import messages as m
@@ -214,30 +216,70 @@ async def test_one_request_that_comes_twice_at_once_is_answered_once(room):
     assert used(room) == 1
 
 
-async def test_a_real_valued_query_is_charged_before_it_is_answered(room):
-    """The worker that answers under `ckks` charges nothing itself."""
+def offered_real(room, items=ITEMS):
+    """The catalogue of the north, under `ckks`, too."""
     north = room.scoring["north"]
     found = north._offered["products"]
     real = finest_real_spec(
         catalogue="products", rows=ROWS, dimensions=DIMENSIONS, measure=Measure.COSINE, query_norm=1.0, item_norm=1.0
     ).compile()
-    north._offered["products"] = replace(found, real=real)
+    north._offered["products"] = replace(found, real=real, catalogue=replace(found.catalogue, vectors=items))
+    return real
+
+
+def asked_real(room, real, message, queries=1):
+    return asked(
+        room, message=message, queries=queries, spec_digest=real.spec.digest(), query_bytes=len(message),
+        reply_bytes=real.shape.reply_bytes(queries),
+    )[1]  # fmt: skip
+
+
+async def test_a_real_valued_query_is_charged_before_it_is_answered(room):
+    """The worker that answers under `ckks` charges nothing itself."""
+    north, real = room.scoring["north"], offered_real(room)
     shape, charged = real.shape, []
 
     async def answer(*_):
         charged.append(used(room))
         return bytes(shape.reply_bytes(2))
 
-    north._real.answer = answer
+    async def hold(*_):
+        charged.append(used(room))
+
+    north._real.answer, north._real.hold = answer, hold
     rows = ((bytes(shape.ciphertext_bytes),) * shape.terms,) * 2
     message = encode_query(shape, Query(name=bytes(16), public_key=bytes(shape.public_key_bytes), ciphertexts=rows))
-    _, request = asked(
-        room, message=message, queries=2, spec_digest=real.spec.digest(), query_bytes=len(message),
-        reply_bytes=shape.reply_bytes(2),
-    )  # fmt: skip
+    request = asked_real(room, real, message, queries=2)
     await collected(north.score(request_frames(room, message, request)))
 
-    assert charged == [2]
+    assert charged == [0, 2]
+
+
+@pytest.mark.parametrize("why", ["memory", "an item that is none"])
+async def test_what_a_holder_cannot_answer_under_ckks_is_not_charged(room, why):
+    north = room.scoring["north"]
+    items = ITEMS.copy()
+    if why == "memory":
+        north._real._most = 1 << 20
+    else:
+        items[7, 3] = np.nan
+    real = offered_real(room, items)
+    message = RealQuerier(real).ask(ITEMS[:1]).messages[0]
+    request = asked_real(room, real, message)
+    with pytest.raises(ResourceExhausted if why == "memory" else RangeError):
+        await collected(north.score(request_frames(room, message, request)))
+
+    assert used(room) == 0
+
+
+async def test_a_catalogue_under_ckks_takes_the_room_of_another(room):
+    north, real = room.scoring["north"], offered_real(room)
+    others = [replace(real, spec=msgspec.structs.replace(real.spec, flooding_bits=40 + i)) for i in range(2)]
+    north._real._most = real.memory_bytes * 3 // 2
+    for plan in (*others, others[0]):
+        message = RealQuerier(plan).ask(ITEMS[:1]).messages[0]
+        assert len(await north._real.answer(plan, north._offered["products"].catalogue, message)) > 0
+        assert list(north._real._kept) == [plan.spec.digest()]
 
 
 async def test_a_catalogue_that_the_policy_does_not_name_is_not_even_read(tmp_path, room, monkeypatch):
