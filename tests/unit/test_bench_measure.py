@@ -1,13 +1,14 @@
 """Timing, twins, drift and the runner, on work whose behaviour is known."""
 
 import contextlib
+import math
 import subprocess
 import sys
-import time
 
 import pytest
 
 from mpc.client.bench import drift as drifting
+from mpc.client.bench import measure as measuring
 from mpc.client.bench.cases import Case, ClockKind, Level, Observed, Resources, Twin, Unavailable, Work, expect
 from mpc.client.bench.drift import Drift, Reading, read_loop
 from mpc.client.bench.machine import cores
@@ -17,9 +18,45 @@ from mpc.client.bench.runner import Runner
 from mpc.errors import InternalError, ResourceExhausted
 
 
-def sleeper(seconds, **more):
-    given = {"run": lambda _: time.sleep(seconds), "check": lambda _: None, "values": 10, "clock": ClockKind.WALL}
-    return Work(**{"twins": {"half": Twin(lambda _: time.sleep(seconds / 2))}, **given, **more})
+class Clocks:
+    """Elapsed and processor time that pass when a test says so."""
+
+    def __init__(self):
+        self.elapsed = self.used = 100.0
+
+    def perf_counter(self):
+        return self.elapsed
+
+    def process_time(self):
+        return self.used
+
+    def compute(self, seconds):
+        self.elapsed += seconds
+        self.used += seconds
+
+    def wait(self, seconds):
+        self.elapsed += seconds
+
+
+@pytest.fixture
+def clocks(monkeypatch):
+    made = Clocks()
+    monkeypatch.setattr(measuring, "time", made)
+    return made
+
+
+def working(clocks, **more):
+    """Work that computes for 20 ms and waits for 30 ms, and a twin that takes half of both."""
+
+    def run(share):
+        def one(_):
+            clocks.compute(0.02 * share)
+            clocks.wait(0.03 * share)
+
+        return one
+
+    given = {"run": run(1.0), "check": lambda _: None, "values": 10, "twins": {"half": Twin(run(0.5))}}
+    return Work(**{**given, **more})
 
 
 def case(path, work, group="g"):
@@ -30,42 +67,38 @@ def case(path, work, group="g"):
     return Case(path=path, group=group, labels={}, prepare=prepare)
 
 
-def test_a_twin_of_half_the_work_has_half_the_time():
-    measured = measure(sleeper(0.02), Effort(samples=3, budget_s=5))
+@pytest.mark.parametrize(("kind", "seconds"), [(ClockKind.WALL, 0.05), (ClockKind.CPU, 0.02)])
+def test_a_clock_counts_what_it_should_and_a_twin_of_half_the_work_has_half_the_time(clocks, kind, seconds):
+    measured = measure(working(clocks, clock=kind), Effort(samples=3, budget_s=5))
 
-    assert 0.02 <= measured.timing.least_s <= measured.timing.median_s
-    assert 1.5 < measured.timing.median_s / measured.twins["half"].median_s < 2.5
-
-
-def test_short_work_is_repeated_within_a_sample():
-    measured = measure(
-        Work(run=lambda _: None, check=lambda _: None, twins={}, values=1), Effort(samples=2, budget_s=1)
-    )
-
-    assert measured.timing.runs_per_sample > 1000
-    assert measured.timing.median_s < 1e-5
+    assert measured.timing.least_s == pytest.approx(seconds)
+    assert measured.timing.median_s == pytest.approx(seconds)
+    assert measured.timing.cold_s == pytest.approx(seconds)
+    assert measured.twins["half"].median_s == pytest.approx(seconds / 2)
 
 
-def test_processor_time_does_not_count_waiting():
-    measured = measure(sleeper(0.02, clock=ClockKind.CPU, twins={}), Effort(samples=1, budget_s=0.0))
+def test_short_work_is_repeated_within_a_sample(clocks):
+    measured = measure(working(clocks, run=lambda _: clocks.compute(3e-6), twins={}), Effort(samples=2, budget_s=1))
 
-    assert measured.timing.median_s < 0.01
+    assert measured.timing.runs_per_sample == math.ceil(measuring._SHORTEST_SAMPLE_S / 3e-6) > 100
+    assert measured.timing.median_s == pytest.approx(3e-6)
 
 
-def test_what_is_made_afresh_is_not_timed_and_used_once():
-    made = []
+def test_what_is_made_afresh_is_not_timed_and_used_once(clocks):
+    made, used = [], []
 
     def fresh():
-        time.sleep(0.03)
+        clocks.compute(0.03)
         made.append(object())
         return made[-1]
 
-    used = []
-    measured = measure(
-        sleeper(0.0, run=used.append, fresh=fresh, twins={}, check=lambda _: None), Effort(samples=2, budget_s=0.0)
-    )
+    def run(given):
+        clocks.compute(0.001)
+        used.append(given)
 
-    assert measured.timing.median_s < 0.01
+    measured = measure(working(clocks, run=run, fresh=fresh, twins={}), Effort(samples=2, budget_s=0.0))
+
+    assert measured.timing.median_s == pytest.approx(0.001)
     assert used == made
 
 
@@ -180,7 +213,7 @@ def test_a_neighbour_that_is_always_there_is_seen():
     neighbours = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(min(cores(), 4))]
     try:
         with pytest.raises(ResourceExhausted, match="a/b"):
-            run_one(Drift(), sleeper(0.0, twins={}))
+            run_one(Drift(), working(Clocks(), twins={}, clock=ClockKind.WALL))
     finally:
         for neighbour in neighbours:
             neighbour.kill()
@@ -269,7 +302,7 @@ def test_failures_and_absences_are_named_and_cost_nothing_else():
 
 
 def test_rows_stand_alone():
-    row = run_one(ScriptedDrift([1.0]), sleeper(0.0)).rows[0]
+    row = run_one(ScriptedDrift([1.0]), working(Clocks())).rows[0]
 
     assert row.commit
     assert row.cpu
