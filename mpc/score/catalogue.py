@@ -94,6 +94,8 @@ class Subset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             SourceError: Nothing is offered, or the rule names an item that does not exist (a typing mistake in a rule
                 must not offer more than was meant).
         """
+        if self.most is not None and self.most < 0:
+            raise SourceError("", reason="the owner's rule offers a negative number of items")
         kept = np.ones(catalogue.rows, dtype=bool)
         if self.only is not None:
             kept &= np.isin(catalogue.labels, self._known(catalogue, self.only))
@@ -111,7 +113,10 @@ class Subset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         text = catalogue.labels.dtype.kind == "U"
         if any(isinstance(label, str) != text for label in labels):
             raise SourceError("", reason="the owner's rule names items by another type than the catalogue")
-        wanted = np.array(labels, dtype=np.str_ if text else np.int64)
+        try:
+            wanted = np.array(labels, dtype=np.str_ if text else catalogue.labels.dtype)
+        except OverflowError:
+            raise SourceError("", reason="the owner's rule names an item that the catalogue does not have") from None
         if not np.isin(wanted, catalogue.labels).all():
             raise SourceError("", reason="the owner's rule names an item that the catalogue does not have")
         return wanted

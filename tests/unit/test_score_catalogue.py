@@ -119,3 +119,22 @@ def test_the_largest_norm_reads_in_blocks_and_refuses_what_is_not_finite():
     assert found.largest_norm(items_at_once=3) == pytest.approx(np.linalg.norm(VECTORS, axis=1).max())
     with pytest.raises(SourceError):
         Catalogue(name="x", vectors=np.array([[np.nan]]), labels=np.arange(1)).largest_norm()
+
+
+@pytest.mark.parametrize("most", [-1, -5, 0])
+def test_a_negative_number_of_items_offers_none(most):
+    catalogue = Catalogue(name="c", vectors=np.ones((9, 2)), labels=np.arange(9))
+    with pytest.raises(SourceError):
+        Subset(most=most).apply(catalogue)
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.uint64])
+def test_large_labels_that_doubles_cannot_tell_apart_are_told_apart(dtype):
+    labels = np.array([2**60, 2**60 + 1, 2**60 + 2, 5], dtype=dtype)
+    catalogue = Catalogue(name="c", vectors=np.arange(8.0).reshape(4, 2), labels=labels)
+
+    assert Subset(only=(2**60 + 1, 5)).apply(catalogue).labels.tolist() == [2**60 + 1, 5]
+    assert Subset(never=(2**60 + 1,)).apply(catalogue).labels.tolist() == [2**60, 2**60 + 2, 5]
+    for stranger in (2**60 + 3, -1, 2**80):
+        with pytest.raises(SourceError):
+            Subset(never=(stranger,)).apply(catalogue)
