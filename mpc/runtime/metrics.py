@@ -51,7 +51,7 @@ class Metrics:
     | `sealroom_call_seconds` | method | how long they took |
     | `sealroom_workers` | state | worker processes now, `idle` and `busy` |
     | `sealroom_worker_starts_total` | | worker processes started |
-    | `sealroom_worker_ends_total` | reason | those that ended: with their `job`, or `died` (a crash or a kill) |
+    | `sealroom_worker_ends_total` | reason | those that ended: with a `job`, long `idle`, or `died` (a crash, a kill) |
     | `sealroom_certificate_expiry_seconds` | | when this node's certificate ends, in seconds since 1970 |
     | `sealroom_catalogue_bytes` | catalogue | memory of a party's encoded catalogues now |
     | `sealroom_ready` | | 1 when `/readyz` says yes |

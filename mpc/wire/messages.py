@@ -105,6 +105,8 @@ class CommitReply(Message, frozen=True, kw_only=True):
     """A party's signed commitment."""
 
     commitment: Signed | None = None
+    jobs_at_once: int = 0
+    """How many jobs the party works on together; 0: not told."""
 
 
 class BeginRequest(Message, frozen=True, kw_only=True):

@@ -71,6 +71,7 @@ class JobRun:
         spool: Where sums and sealed bytes go.
         announce: Called with every step, for watchers.
         move: Records a transition durably.
+        learn: Called with how many jobs a party works on at once.
         clock: Time.
     """
 
@@ -82,6 +83,7 @@ class JobRun:
     spool: JobSpool
     announce: Announce
     move: Move
+    learn: Callable[[PartyId, int], None]
     clock: Clock
     progress: Progress = field(default_factory=Progress)
     commitments: list[Signed] = field(default_factory=list)
@@ -161,6 +163,7 @@ class JobRun:
             if reply.commitment is None:
                 raise WireError("a commitment is missing")
             self._check_commitment(party, reply.commitment)
+            self.learn(party, max(1, reply.jobs_at_once))
             return reply.commitment
 
         found = await self._timed("commit", self._each(commit, "commit"))

@@ -37,6 +37,7 @@ from mpc.wire.limits import CHUNK_BYTES
 from servers.coordinator.engine import JobRun
 from servers.coordinator.spool import JobSpool
 from servers.coordinator.store import JobStore
+from servers.coordinator.turns import Turns
 
 __all__ = ["Hub"]
 
@@ -74,7 +75,8 @@ class Hub:
         store: The durable record.
         spool: Folder for sums and sealed bytes.
         clock: Time.
-        jobs_at_once: Jobs of one analyst that may run together.
+        jobs_at_once: Jobs that may work together; a party may work on fewer.
+        jobs_waiting: Jobs that may wait for their turn.
         metrics: Counters.
     """
 
@@ -87,6 +89,7 @@ class Hub:
         spool: Path,
         clock: Clock,
         jobs_at_once: int = 8,
+        jobs_waiting: int = 64,
         metrics: Metrics | None = None,
     ) -> None:
         self._metrics = metrics or Metrics()
@@ -97,7 +100,9 @@ class Hub:
         self._store = store
         self._spool = spool
         self._clock = clock
-        self._jobs_at_once = jobs_at_once
+        self._jobs_at_most = jobs_at_once + jobs_waiting
+        self._planning = 0
+        self._turns = Turns(jobs_at_once)
         self._live: dict[str, _Live] = {}
         self._janitors: set[asyncio.Task[None]] = set()
         self._cut_off: list[str] = []
@@ -137,12 +142,15 @@ class Hub:
         participants = request.check(self._manifest, now=self._clock.now())
         if public_key_digest(request.parameter_set, message.recipient_key) != request.recipient_key_digest:
             raise IntegrityError("the recipient's key is not the one the analyst signed")
-        running = sum(1 for live in self._live.values() if not live.state.final)
-        if running >= self._jobs_at_once:
-            raise ResourceExhausted("", limit="jobs at work")
-        await asyncio.to_thread(
-            self._store.plan, request.job, request.attempt, analyst, request.kind.value, float(request.expires_at)
-        )
+        if self._planning + sum(not live.state.final for live in self._live.values()) >= self._jobs_at_most:
+            raise ResourceExhausted("", limit="jobs that wait")
+        self._planning += 1  # counted before the first wait, so that jobs at once cannot overshoot
+        try:
+            await asyncio.to_thread(
+                self._store.plan, request.job, request.attempt, analyst, request.kind.value, float(request.expires_at)
+            )
+        finally:
+            self._planning -= 1
         earlier = self._live.pop(request.job, None)
         if earlier is not None:
             earlier.run.spool.remove()
@@ -167,6 +175,7 @@ class Hub:
             spool=JobSpool(self._spool / f"{request.job}-{request.attempt}"),
             announce=announce,
             move=move,
+            learn=self._turns.learn,
             clock=self._clock,
         )
         live = _Live(run=run, started=self._clock.monotonic())
@@ -177,7 +186,10 @@ class Hub:
         request = live.run.request
         try:
             with traces.span("coordinate", job=request.job[:8], kind=request.kind.value):
-                async with asyncio.timeout(max(0.0, request.expires_at - self._clock.now())):
+                async with (
+                    asyncio.timeout(max(0.0, request.expires_at - self._clock.now())),
+                    self._turns.taken(live.run.peers, lambda: self._announce(live, step="queued")),
+                ):
                     await live.run.run()
             await self._end(live, JobState.RELEASED, None)
         except MpcError as error:

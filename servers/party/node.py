@@ -105,7 +105,7 @@ class PartyNode:
     async def commit(self, message: m.CommitRequest) -> m.CommitReply:
         """Judge an analyst's request and promise to take part in exactly its set.
 
-        Reveals: to the coordinator, one-time public keys and that the policy agreed.
+        Reveals: to the coordinator, one-time public keys, that the policy agreed, and how many jobs work here at once.
         """
         if self._draining:
             raise PartyUnavailable("", party=self.name, reason="it is stopping, and takes no new jobs")
@@ -126,7 +126,8 @@ class PartyNode:
         job = self._new_job(request, digest, message.recipient_key)
         self._jobs[request.job] = job
         job.expiry = asyncio.create_task(self._expire(request.job, float(request.expires_at)))
-        return m.CommitReply(commitment=self._identity.sign(job.commitment, self.name))
+        signed = self._identity.sign(job.commitment, self.name)
+        return m.CommitReply(commitment=signed, jobs_at_once=self._config.jobs_at_once)
 
     def _new_job(self, request: JobRequest, digest: bytes, recipient_key: bytes) -> PartyJob:
         mask_key, sealing_key = MaskKey(), SealingKey()

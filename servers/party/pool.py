@@ -1,4 +1,4 @@
-"""Workers of a node: one warm spare, at most a few at work, each killable without a trace."""
+"""Workers of a node: warm spares, at most a few at work, each killable without a trace."""
 
 import asyncio
 import contextlib
@@ -24,6 +24,12 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
+_PATIENCE_S: Final = 5.0
+"""A job waits for so long for another to give its worker back. Whose turn it is, is the coordinator's to arrange."""
+
+_SPARE_S: Final = 300.0
+"""Of several idle workers, all but one end when nobody needed them for so long."""
+
 _PAUSE_S: Final = 2.0
 """A worker that a job gave back stands still for so long before it warms up what is left: jobs come one on another."""
 
@@ -39,6 +45,9 @@ class Worker:
         self._warming: asyncio.Task[None] | None = None
         self.taken = False
         """Whether a job has it. The job waits for the stage that is being warmed, and for no other."""
+
+        self.given_back = 0.0
+        """When a job last gave it back, on the loop's clock."""
 
     @classmethod
     async def start(cls, *, memory_bytes: int, warm: Sequence[str], threads: int = 2, node: str = "") -> "Worker":
@@ -162,7 +171,7 @@ def _error(failure: Failure) -> MpcError:
 
 
 class WorkerPool:
-    """Hands out workers; keeps one warm, ends those that a job leaves behind.
+    """Hands out workers; keeps one warm, and for a while those that jobs at once needed; ends what a job leaves behind.
 
     Args:
         most: Jobs at work at once.
@@ -183,7 +192,7 @@ class WorkerPool:
         metrics: Metrics | None = None,
         node: str = "party",
     ) -> None:
-        self._most = most
+        self._places = asyncio.Semaphore(most)
         self._memory_bytes = memory_bytes
         self._threads = threads
         self._node = node
@@ -192,8 +201,8 @@ class WorkerPool:
         self._warm = tuple(warm)
         self._idle: list[Worker] = []
         self._busy: set[Worker] = set()
-        self._promised = 0
         self._starting: asyncio.Task[Worker] | None = None
+        self._thinning: asyncio.Task[None] | None = None
 
     def prepare(self) -> None:
         """Start the warm spare in the background."""
@@ -202,6 +211,7 @@ class WorkerPool:
 
     async def _start(self) -> Worker:
         worker = await self._new(self._warm)
+        worker.given_back = asyncio.get_running_loop().time()
         self._idle.append(worker)
         return worker
 
@@ -229,41 +239,59 @@ class WorkerPool:
         """A worker for one job.
 
         Raises:
-            ResourceExhausted: As many jobs as allowed are at work.
+            ResourceExhausted: As many jobs as allowed are at work, and none ends soon.
         """
-        if len(self._busy) + self._promised >= self._most:
-            raise ResourceExhausted("", limit="jobs at work")
-        self._promised += 1  # counted before the first wait, so that jobs at once cannot overshoot
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                await self._places.acquire()
+        except TimeoutError:
+            raise ResourceExhausted("", limit="jobs at work") from None
         try:
             self._idle = [w for w in self._idle if w.alive]
             if not self._idle:
                 await self.ready()
                 self._idle = [w for w in self._idle if w.alive]
             worker = self._idle.pop() if self._idle else await self._new(())
-            worker.taken = True
-            self._busy.add(worker)
-            return worker
-        finally:
-            self._promised -= 1
+        except BaseException:
+            self._places.release()
+            raise
+        worker.taken = True
+        self._busy.add(worker)
+        return worker
 
     async def release(self, worker: Worker, *, clean: bool) -> None:
         """Take a worker back; one that did not end its job cleanly is killed."""
-        self._busy.discard(worker)
-        if clean and worker.alive and not self._idle:
-            worker.taken = False
+        self._busy.remove(worker)
+        self._places.release()
+        if clean and worker.alive:
+            worker.taken, worker.given_back = False, asyncio.get_running_loop().time()
             worker.warm(_PAUSE_S)
             self._idle.append(worker)
+            if len(self._idle) > 1 and (self._thinning is None or self._thinning.done()):
+                self._thinning = asyncio.create_task(self._thin())
         else:
             self._metrics.worker_ended("job" if worker.alive else "died")
             await worker.stop()
         self.prepare()
 
+    async def _thin(self) -> None:
+        """End idle workers that nobody needs, the last used excepted, which is the next to be taken."""
+        clock = asyncio.get_running_loop().time
+        while len(self._idle) > 1:
+            due = self._idle[0].given_back + _SPARE_S
+            if clock() < due:
+                await asyncio.sleep(due - clock())
+                continue
+            self._metrics.worker_ended("idle")
+            await self._idle.pop(0).stop()
+
     async def close(self) -> None:
         """End every worker."""
-        if self._starting is not None:
-            self._starting.cancel()
-            with contextlib.suppress(asyncio.CancelledError, MpcError):
-                await self._starting
+        for task in (self._starting, self._thinning):
+            if task is not None:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError, MpcError):
+                    await task
         await asyncio.gather(*(w.stop() for w in (*self._idle, *self._busy)), return_exceptions=True)
         self._idle.clear()
         self._busy.clear()

@@ -1,5 +1,6 @@
 """Nodes as their operators see them: counters, readiness, drains, renewed certificates, logs without data."""
 
+import asyncio
 import http.client
 import json
 import os
@@ -17,7 +18,7 @@ import pyarrow as pa
 import pytest
 import tomli_w
 
-from mpc.client import LocalRoom
+from mpc.client import LocalRoom, aio
 from mpc.client.local import free_ports
 from mpc.errors import MpcError, PlanError, TransportError
 from mpc.keys.files import KeyFolder
@@ -111,6 +112,17 @@ def test_a_node_is_live_and_ready(operated, name):
     assert operated.get(name, "/livez") == (200, "alive\n")
     assert operated.get(name, "/readyz") == (200, "ready\n")
     assert operated.metric(name, "sealroom_ready") == 1
+
+
+def test_queries_at_once_wait_for_their_turn_and_are_all_answered(operated):
+    async def ask():
+        async with aio.connect(operated.room.folder / "analyst") as analyst:
+            return await asyncio.gather(*(analyst.sql(COUNT) for _ in range(8)))
+
+    answers = asyncio.run(ask())
+
+    assert [answer.rows for answer in answers] == [[{"n": 300}]] * 8
+    assert operated.metric("north", 'sealroom_calls_total{code="E4501",method="Begin"}') == 0
 
 
 class Asking(threading.Thread):

@@ -14,7 +14,7 @@ from mpc.client.analyst import Analyst
 from mpc.client.infer import infer_dictionary
 from mpc.client.jobs import KeyPool
 from mpc.client.profile import Profile
-from mpc.errors import MpcError, TransportError
+from mpc.errors import MpcError, ResourceExhausted, TransportError
 from mpc.keys.files import KeyFolder
 from mpc.keys.manifest import Manifest, endorsed
 from mpc.parties import PartyId, Role
@@ -67,13 +67,16 @@ class InlineWorker:
 
 
 class InlinePool:
-    """Hands out inline workers."""
+    """Hands out inline workers, at most so many at once."""
 
-    def __init__(self):
-        self.busy = 0
+    def __init__(self, most):
+        self.most, self.busy, self.most_busy = most, 0, 0
 
     async def acquire(self):
+        if self.busy >= self.most:
+            raise ResourceExhausted("", limit="jobs at work")
         self.busy += 1
+        self.most_busy = max(self.busy, self.most_busy)
         return InlineWorker()
 
     async def release(self, worker, *, clean):
@@ -211,9 +214,10 @@ class MemoryRoom:
             path = self.folder / name / f"{table}.parquet"
             pq.write_table(rows, path)
             sources[table] = SourceSpec(url=f"parquet:{path}", tables={table: TableSpec()})
-        self.pools[name] = InlinePool()
+        config = PartyConfig(name=name, listen="localhost:1", sources=sources)
+        self.pools[name] = InlinePool(config.jobs_at_once)
         return PartyNode(
-            config=PartyConfig(name=name, listen="localhost:1", sources=sources),
+            config=config,
             manifest=self.manifest,
             policy=policy,
             identity=self.keys[name].identity(),

@@ -11,7 +11,9 @@ import pyarrow as pa
 import pytest
 
 from mpc.errors import (
+    DeadlineExceeded,
     IntegrityError,
+    JobCancelled,
     MpcError,
     PartyLost,
     PartyUnavailable,
@@ -65,6 +67,65 @@ async def test_a_query_equals_the_pooled_table(room, tables, sql, scheme):
     answer = await room.sql(sql, scheme)
 
     assert [tuple(r.values()) for r in answer.rows] == pooled(tables, sql)
+
+
+async def test_jobs_at_once_wait_for_their_turn(room, tables):
+    """The pools refuse a job too many, so that whatever is answered had its turn."""
+    seen = []
+    announce = room.hub._announce
+    room.hub._announce = lambda live, **fields: (seen.append((live, fields)), announce(live, **fields))
+    answers = await asyncio.gather(*(room.sql(sql) for sql in [PLAIN, GROUPED] * 5))
+
+    for sql, answer in zip([PLAIN, GROUPED] * 5, answers, strict=True):
+        assert [tuple(r.values()) for r in answer.rows] == pooled(tables, sql)
+    assert {pool.most_busy for pool in room.pools.values()} == {2}
+    assert [event for _, event in seen].count({"step": "queued"}) >= 8
+    assert all(pool.busy == 0 for pool in room.pools.values())
+
+
+async def test_more_jobs_than_may_wait_are_refused(room, tables):
+    room.hub._jobs_at_most = 3
+    outcomes = await asyncio.gather(*(room.sql(PLAIN) for _ in range(5)), return_exceptions=True)
+    refused = [o for o in outcomes if isinstance(o, ResourceExhausted)]
+
+    assert len(refused) == 2
+    assert all("jobs that wait" in str(one) for one in refused)
+    await assert_recovers(room)
+
+
+async def test_a_job_that_waits_can_be_cancelled_and_expires(room):
+    go_on = asyncio.Event()
+
+    def held(begin):
+        async def wait(message):
+            await go_on.wait()
+            return await begin(message)
+
+        return wait
+
+    for peer in room.hub._peers.values():
+        peer.begin = held(peer.begin)
+
+    async def asked(timeout_s=60.0):
+        """A query that was submitted, and its job."""
+        known = set(room.hub._live)
+        task = asyncio.create_task(room.analyst.sql(PLAIN, timeout_s=timeout_s))
+        while not (new := set(room.hub._live) - known):  # noqa: ASYNC110 - the hub tells nobody of it
+            await asyncio.sleep(0.01)
+        return task, new.pop()
+
+    working = [(await asked())[0] for _ in range(2)]
+    cancelled, job = await asked()
+    expired, _ = await asked(timeout_s=1.0)
+    await room.hub.cancel("ana", m.JobReference(job=job))
+    with pytest.raises(JobCancelled):
+        await cancelled
+    with pytest.raises(DeadlineExceeded):
+        await expired
+    go_on.set()
+
+    assert [(await one).rows[0]["n"] for one in working] == [90, 90]
+    await assert_recovers(room)
 
 
 async def test_the_nodes_are_idle_after_a_job(room):

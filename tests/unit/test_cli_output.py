@@ -182,6 +182,15 @@ def _event(step, seconds, *, party="", state="COMMITTED", **fields):
     return JobEvent(job="ab" * 16, sequence=1, state=state, step=step, party=party, seconds=seconds, **fields)
 
 
+def test_the_view_says_that_a_job_waits_for_its_turn():
+    view = JobView(("north", "south"))
+
+    assert view.take(_event("queued", 0.0)) == "waiting for its turn: the parties work for other jobs"
+    assert {what for what, _ in view.waiting().values()} == {"works for other jobs first"}
+    view.take(_event("commit", 4.0))
+    assert {since for _, since in view.waiting().values()} == {4.0}
+
+
 def test_the_view_names_whom_the_job_waits_for():
     view = JobView(("north", "south", "west"))
     view.take(_event("commit", 0.0))

@@ -61,6 +61,9 @@ class JobView:
             if event.state in {"RELEASED", "ABORTED"}:
                 self.lanes.clear()
             return ""
+        if event.step == "queued":
+            self.lanes = dict.fromkeys(self.parties, ("works for other jobs first", event.seconds))
+            return "waiting for its turn: the parties work for other jobs"
         if event.step == "commit":
             self.lanes = dict.fromkeys(self.parties, (_STEPS["commit"], event.seconds))
             return f"asking {', '.join(self.parties)} to commit"

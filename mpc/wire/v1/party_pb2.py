@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from mpc.wire.v1 import common_pb2 as mpc_dot_wire_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17mpc/wire/v1/party.proto\x12\x0bmpc.wire.v1\x1a\x18mpc/wire/v1/common.proto\"L\n\rCommitRequest\x12$\n\x07request\x18\x01 \x01(\x0b\x32\x13.mpc.wire.v1.Signed\x12\x15\n\rrecipient_key\x18\x02 \x01(\x0c\"6\n\x0b\x43ommitReply\x12\'\n\ncommitment\x18\x01 \x01(\x0b\x32\x13.mpc.wire.v1.Signed\"E\n\x0c\x42\x65ginRequest\x12\x0b\n\x03job\x18\x01 \x01(\t\x12(\n\x0b\x63ommitments\x18\x02 \x03(\x0b\x32\x13.mpc.wire.v1.Signed\"\xa2\x01\n\nRoundOffer\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\r\n\x05round\x18\x02 \x01(\r\x12\x10\n\x08\x66inished\x18\x03 \x01(\x08\x12\x11\n\trecipient\x18\x04 \x01(\t\x12\x15\n\rparameter_set\x18\x05 \x01(\t\x12\x13\n\x0b\x63iphertexts\x18\x06 \x01(\r\x12\x11\n\tsymmetric\x18\x07 \x01(\x08\x12\x14\n\x0csealed_bytes\x18\x08 \x01(\x04\"-\n\x0fOfferKeyRequest\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\r\n\x05round\x18\x02 \x01(\r\"G\n\rOfferKeyReply\x12\"\n\x05offer\x18\x01 \x01(\x0b\x32\x13.mpc.wire.v1.Signed\x12\x12\n\npublic_key\x18\x02 \x01(\x0c\"g\n\x11\x43ontributeRequest\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\r\n\x05round\x18\x02 \x01(\r\x12\"\n\x05offer\x18\x03 \x01(\x0b\x32\x13.mpc.wire.v1.Signed\x12\x12\n\npublic_key\x18\x04 \x01(\x0c\"N\n\x11\x43ontributionFrame\x12\x13\n\x0b\x63iphertexts\x18\x01 \x03(\x0c\x12$\n\x07receipt\x18\x02 \x01(\x0b\x32\x13.mpc.wire.v1.Signed\"?\n\x0c\x44\x65liverFrame\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\r\n\x05round\x18\x02 \x01(\r\x12\x13\n\x0b\x63iphertexts\x18\x03 \x03(\x0c\",\n\x0e\x43ollectRequest\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\r\n\x05round\x18\x02 \x01(\r\"*\n\x0bSealedFrame\x12\r\n\x05party\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"6\n\x0f\x43\x61talogueOffers\x12#\n\x06offers\x18\x01 \x03(\x0b\x32\x13.mpc.wire.v1.Signed2\xf8\x05\n\x05Party\x12\x42\n\x08\x44\x65scribe\x12\x1c.mpc.wire.v1.DescribeRequest\x1a\x18.mpc.wire.v1.Description\x12>\n\x06\x43ommit\x12\x1a.mpc.wire.v1.CommitRequest\x1a\x18.mpc.wire.v1.CommitReply\x12;\n\x05\x42\x65gin\x12\x19.mpc.wire.v1.BeginRequest\x1a\x17.mpc.wire.v1.RoundOffer\x12\x44\n\x08OfferKey\x12\x1c.mpc.wire.v1.OfferKeyRequest\x1a\x1a.mpc.wire.v1.OfferKeyReply\x12N\n\nContribute\x12\x1e.mpc.wire.v1.ContributeRequest\x1a\x1e.mpc.wire.v1.ContributionFrame0\x01\x12?\n\x07\x44\x65liver\x12\x19.mpc.wire.v1.DeliverFrame\x1a\x17.mpc.wire.v1.RoundOffer(\x01\x12\x42\n\x07\x43ollect\x12\x1b.mpc.wire.v1.CollectRequest\x1a\x18.mpc.wire.v1.SealedFrame0\x01\x12\x41\n\x06\x43\x61ncel\x12\x19.mpc.wire.v1.JobReference\x1a\x1c.mpc.wire.v1.Acknowledgement\x12J\n\nCatalogues\x12\x1e.mpc.wire.v1.CataloguesRequest\x1a\x1c.mpc.wire.v1.CatalogueOffers\x12@\n\x06Labels\x12\x1a.mpc.wire.v1.LabelsRequest\x1a\x18.mpc.wire.v1.LabelsFrame0\x01\x12\x42\n\x05Score\x12\x17.mpc.wire.v1.ScoreFrame\x1a\x1c.mpc.wire.v1.ScoreReplyFrame(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17mpc/wire/v1/party.proto\x12\x0bmpc.wire.v1\x1a\x18mpc/wire/v1/common.proto\"L\n\rCommitRequest\x12$\n\x07request\x18\x01 \x01(\x0b\x32\x13.mpc.wire.v1.Signed\x12\x15\n\rrecipient_key\x18\x02 \x01(\x0c\"L\n\x0b\x43ommitReply\x12\'\n\ncommitment\x18\x01 \x01(\x0b\x32\x13.mpc.wire.v1.Signed\x12\x14\n\x0cjobs_at_once\x18\x02 \x01(\r\"E\n\x0c\x42\x65ginRequest\x12\x0b\n\x03job\x18\x01 \x01(\t\x12(\n\x0b\x63ommitments\x18\x02 \x03(\x0b\x32\x13.mpc.wire.v1.Signed\"\xa2\x01\n\nRoundOffer\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\r\n\x05round\x18\x02 \x01(\r\x12\x10\n\x08\x66inished\x18\x03 \x01(\x08\x12\x11\n\trecipient\x18\x04 \x01(\t\x12\x15\n\rparameter_set\x18\x05 \x01(\t\x12\x13\n\x0b\x63iphertexts\x18\x06 \x01(\r\x12\x11\n\tsymmetric\x18\x07 \x01(\x08\x12\x14\n\x0csealed_bytes\x18\x08 \x01(\x04\"-\n\x0fOfferKeyRequest\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\r\n\x05round\x18\x02 \x01(\r\"G\n\rOfferKeyReply\x12\"\n\x05offer\x18\x01 \x01(\x0b\x32\x13.mpc.wire.v1.Signed\x12\x12\n\npublic_key\x18\x02 \x01(\x0c\"g\n\x11\x43ontributeRequest\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\r\n\x05round\x18\x02 \x01(\r\x12\"\n\x05offer\x18\x03 \x01(\x0b\x32\x13.mpc.wire.v1.Signed\x12\x12\n\npublic_key\x18\x04 \x01(\x0c\"N\n\x11\x43ontributionFrame\x12\x13\n\x0b\x63iphertexts\x18\x01 \x03(\x0c\x12$\n\x07receipt\x18\x02 \x01(\x0b\x32\x13.mpc.wire.v1.Signed\"?\n\x0c\x44\x65liverFrame\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\r\n\x05round\x18\x02 \x01(\r\x12\x13\n\x0b\x63iphertexts\x18\x03 \x03(\x0c\",\n\x0e\x43ollectRequest\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\r\n\x05round\x18\x02 \x01(\r\"*\n\x0bSealedFrame\x12\r\n\x05party\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"6\n\x0f\x43\x61talogueOffers\x12#\n\x06offers\x18\x01 \x03(\x0b\x32\x13.mpc.wire.v1.Signed2\xf8\x05\n\x05Party\x12\x42\n\x08\x44\x65scribe\x12\x1c.mpc.wire.v1.DescribeRequest\x1a\x18.mpc.wire.v1.Description\x12>\n\x06\x43ommit\x12\x1a.mpc.wire.v1.CommitRequest\x1a\x18.mpc.wire.v1.CommitReply\x12;\n\x05\x42\x65gin\x12\x19.mpc.wire.v1.BeginRequest\x1a\x17.mpc.wire.v1.RoundOffer\x12\x44\n\x08OfferKey\x12\x1c.mpc.wire.v1.OfferKeyRequest\x1a\x1a.mpc.wire.v1.OfferKeyReply\x12N\n\nContribute\x12\x1e.mpc.wire.v1.ContributeRequest\x1a\x1e.mpc.wire.v1.ContributionFrame0\x01\x12?\n\x07\x44\x65liver\x12\x19.mpc.wire.v1.DeliverFrame\x1a\x17.mpc.wire.v1.RoundOffer(\x01\x12\x42\n\x07\x43ollect\x12\x1b.mpc.wire.v1.CollectRequest\x1a\x18.mpc.wire.v1.SealedFrame0\x01\x12\x41\n\x06\x43\x61ncel\x12\x19.mpc.wire.v1.JobReference\x1a\x1c.mpc.wire.v1.Acknowledgement\x12J\n\nCatalogues\x12\x1e.mpc.wire.v1.CataloguesRequest\x1a\x1c.mpc.wire.v1.CatalogueOffers\x12@\n\x06Labels\x12\x1a.mpc.wire.v1.LabelsRequest\x1a\x18.mpc.wire.v1.LabelsFrame0\x01\x12\x42\n\x05Score\x12\x17.mpc.wire.v1.ScoreFrame\x1a\x1c.mpc.wire.v1.ScoreReplyFrame(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,27 +35,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_COMMITREQUEST']._serialized_start=66
   _globals['_COMMITREQUEST']._serialized_end=142
   _globals['_COMMITREPLY']._serialized_start=144
-  _globals['_COMMITREPLY']._serialized_end=198
-  _globals['_BEGINREQUEST']._serialized_start=200
-  _globals['_BEGINREQUEST']._serialized_end=269
-  _globals['_ROUNDOFFER']._serialized_start=272
-  _globals['_ROUNDOFFER']._serialized_end=434
-  _globals['_OFFERKEYREQUEST']._serialized_start=436
-  _globals['_OFFERKEYREQUEST']._serialized_end=481
-  _globals['_OFFERKEYREPLY']._serialized_start=483
-  _globals['_OFFERKEYREPLY']._serialized_end=554
-  _globals['_CONTRIBUTEREQUEST']._serialized_start=556
-  _globals['_CONTRIBUTEREQUEST']._serialized_end=659
-  _globals['_CONTRIBUTIONFRAME']._serialized_start=661
-  _globals['_CONTRIBUTIONFRAME']._serialized_end=739
-  _globals['_DELIVERFRAME']._serialized_start=741
-  _globals['_DELIVERFRAME']._serialized_end=804
-  _globals['_COLLECTREQUEST']._serialized_start=806
-  _globals['_COLLECTREQUEST']._serialized_end=850
-  _globals['_SEALEDFRAME']._serialized_start=852
-  _globals['_SEALEDFRAME']._serialized_end=894
-  _globals['_CATALOGUEOFFERS']._serialized_start=896
-  _globals['_CATALOGUEOFFERS']._serialized_end=950
-  _globals['_PARTY']._serialized_start=953
-  _globals['_PARTY']._serialized_end=1713
+  _globals['_COMMITREPLY']._serialized_end=220
+  _globals['_BEGINREQUEST']._serialized_start=222
+  _globals['_BEGINREQUEST']._serialized_end=291
+  _globals['_ROUNDOFFER']._serialized_start=294
+  _globals['_ROUNDOFFER']._serialized_end=456
+  _globals['_OFFERKEYREQUEST']._serialized_start=458
+  _globals['_OFFERKEYREQUEST']._serialized_end=503
+  _globals['_OFFERKEYREPLY']._serialized_start=505
+  _globals['_OFFERKEYREPLY']._serialized_end=576
+  _globals['_CONTRIBUTEREQUEST']._serialized_start=578
+  _globals['_CONTRIBUTEREQUEST']._serialized_end=681
+  _globals['_CONTRIBUTIONFRAME']._serialized_start=683
+  _globals['_CONTRIBUTIONFRAME']._serialized_end=761
+  _globals['_DELIVERFRAME']._serialized_start=763
+  _globals['_DELIVERFRAME']._serialized_end=826
+  _globals['_COLLECTREQUEST']._serialized_start=828
+  _globals['_COLLECTREQUEST']._serialized_end=872
+  _globals['_SEALEDFRAME']._serialized_start=874
+  _globals['_SEALEDFRAME']._serialized_end=916
+  _globals['_CATALOGUEOFFERS']._serialized_start=918
+  _globals['_CATALOGUEOFFERS']._serialized_end=972
+  _globals['_PARTY']._serialized_start=975
+  _globals['_PARTY']._serialized_end=1735
 # @@protoc_insertion_point(module_scope)

@@ -16,10 +16,12 @@ class CommitRequest(_message.Message):
     def __init__(self, request: _Optional[_Union[_common_pb2.Signed, _Mapping]] = ..., recipient_key: _Optional[bytes] = ...) -> None: ...
 
 class CommitReply(_message.Message):
-    __slots__ = ("commitment",)
+    __slots__ = ("commitment", "jobs_at_once")
     COMMITMENT_FIELD_NUMBER: _ClassVar[int]
+    JOBS_AT_ONCE_FIELD_NUMBER: _ClassVar[int]
     commitment: _common_pb2.Signed
-    def __init__(self, commitment: _Optional[_Union[_common_pb2.Signed, _Mapping]] = ...) -> None: ...
+    jobs_at_once: int
+    def __init__(self, commitment: _Optional[_Union[_common_pb2.Signed, _Mapping]] = ..., jobs_at_once: _Optional[int] = ...) -> None: ...
 
 class BeginRequest(_message.Message):
     __slots__ = ("job", "commitments")
