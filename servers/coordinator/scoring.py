@@ -7,7 +7,7 @@ in memory for each direction.
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,6 +84,7 @@ class Scorings:
         self._at_once = at_once
         self._metrics = metrics or Metrics()
         self._running: dict[str, _Running] = {}
+        self._places = 0
         self._draining = False
 
     def _question(self, analyst: str, signed: Signed | None) -> CatalogueQuestion:
@@ -149,9 +150,31 @@ class Scorings:
         if self._draining:
             coordinator = self._manifest.coordinator.name
             raise TransportError("", member=coordinator, reason="it is stopping, and takes no new jobs")
-        if len(self._running) >= self._at_once:
+        with self._place():
+            await asyncio.to_thread(self._store.plan, request.job, 1, analyst, SCORE_KIND, float(request.expires_at))
+            async with contextlib.aclosing(self._run(analyst, request, holder, first, frames)) as replies:
+                async for reply in replies:
+                    yield reply
+
+    @contextlib.contextmanager
+    def _place(self) -> Iterator[None]:
+        """One of the places, from before the job is in the record."""
+        if self._places >= self._at_once:
             raise ResourceExhausted("", limit="jobs at work")
-        await asyncio.to_thread(self._store.plan, request.job, 1, analyst, SCORE_KIND, float(request.expires_at))
+        self._places += 1
+        try:
+            yield
+        finally:
+            self._places -= 1
+
+    async def _run(
+        self,
+        analyst: str,
+        request: ScoreRequest,
+        holder: PartyId,
+        first: m.ScoreFrame,
+        frames: AsyncIterator[m.ScoreFrame],
+    ) -> AsyncGenerator[m.ScoreReplyFrame, None]:
         running = self._running[request.job] = _Running(analyst, asyncio.current_task())
         try:
             async with contextlib.aclosing(self._recorded(running, request, holder, first, frames)) as replies:
@@ -290,5 +313,5 @@ class Scorings:
     async def drain(self) -> None:
         """Refuse new scorings from now on, and wait until the running ones have ended."""
         self._draining = True
-        while self._running:
+        while self._places:
             await self._clock.sleep(0.05)

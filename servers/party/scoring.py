@@ -58,6 +58,10 @@ log = logging.getLogger(__name__)
 
 _SEALED_BYTES: Final = CHUNK_BYTES // 2
 
+_UPLOAD_GRACE_S: Final = 30.0
+_SLOWEST_BYTES_S: Final = 1 << 16
+"""A place is not kept longer for a query message than a line of half a megabit a second would need, and the grace."""
+
 
 class Scoring:
     """One party's catalogues, without their transport.
@@ -237,7 +241,8 @@ class Scoring:
     ) -> tuple[bytes, float]:
         try:
             async with self._until(request):
-                message = await self._receive(request, frames)
+                async with asyncio.timeout(_UPLOAD_GRACE_S + request.query_bytes / _SLOWEST_BYTES_S):
+                    message = await self._receive(request, frames)
                 started = self._clock.monotonic()
                 with traces.span("score", job=request.job[:8], queries=request.queries):
                     reply = await self._compute(offered, plan, signed, request, message)

@@ -1,5 +1,6 @@
 """What holder, coordinator and analyst refuse by themselves in a scoring, when nobody else on the way refuses it."""
 
+import asyncio
 import hashlib
 import secrets
 from dataclasses import replace
@@ -12,6 +13,7 @@ import pytest
 from mpc.errors import (
     AuthorizationError,
     BudgetExhausted,
+    DeadlineExceeded,
     IntegrityError,
     MpcError,
     PolicyDenied,
@@ -42,6 +44,7 @@ from mpc.wire.scoring import (
     question_digest,
     score_request_digest,
 )
+from servers.party import scoring as holder_side
 from servers.party.catalogue_spec import CatalogueSpec, ScoringLimits
 from servers.party.config import PartyConfig
 from servers.party.scoring_start import ScoringStart
@@ -365,6 +368,24 @@ async def test_no_more_queries_wait_than_the_owner_said(room):
     assert (await collected(north.score(request_frames(room, *asked(room)))))[-1].receipt is not None
 
 
+async def test_an_analyst_who_sends_nothing_does_not_keep_a_place_for_the_jobs_lifetime(room, monkeypatch):
+    monkeypatch.setattr(holder_side, "_UPLOAD_GRACE_S", 0.1)
+    north = room.scoring["north"]
+    message, request = asked(room, expires_at=int(room.clock.now()) + 600)
+
+    async def silent():
+        yield m.ScoreFrame(request=signed(room, request))
+        yield stretches(message)[0]
+        await asyncio.Event().wait()
+
+    async with asyncio.timeout(20):
+        with pytest.raises(DeadlineExceeded):
+            await collected(north.score(silent()))
+
+    assert (used(room), north._taken) == (0, 0)
+    assert (await collected(north.score(request_frames(room, *asked(room)))))[-1].receipt is not None
+
+
 # ---- the coordinator ---------------------------------------------------------------------------------------------
 
 
@@ -500,6 +521,16 @@ async def test_no_more_scorings_run_at_the_coordinator_than_it_has_places(room):
         await collected(room.scorings.score("ana", request_frames(room, *asked(room))))
 
     assert (await collected(first))[-1].receipt is not None
+
+
+async def test_scorings_that_come_at_once_share_the_places_of_the_coordinator(room):
+    room.scorings._at_once = 2
+    calls = (room.scorings.score("ana", request_frames(room, *asked(room))) for _ in range(6))
+    found = await asyncio.gather(*(collected(call) for call in calls), return_exceptions=True)
+    refused = [one for one in found if isinstance(one, ResourceExhausted)]
+
+    assert [len(found) - len(refused), len(refused)] == [2, 4]
+    assert (await collected(room.scorings.score("ana", request_frames(room, *asked(room)))))[-1].receipt is not None
 
 
 async def test_nobody_cancels_another_analysts_scoring(room):
