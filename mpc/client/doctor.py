@@ -4,10 +4,12 @@ Every fact about the machine comes through `Host`, so that a test can make any o
 """
 
 import ctypes
+import json
 import os
 import platform
 import shutil
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -16,7 +18,7 @@ from enum import StrEnum
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from mpc import __version__
 
@@ -38,6 +40,8 @@ LIBRARIES: Final = (
 
 LEAST_MEMORY: Final = 2 << 30
 LEAST_FREE: Final = 1 << 30
+NODE_CHECK_S: Final = 90.0
+"""A source of many gigabytes of files is read once, to be pinned."""
 
 
 class Level(StrEnum):
@@ -115,6 +119,24 @@ def _dial(host: str, port: int) -> None:
     socket.create_connection((host, port), timeout=3.0).close()
 
 
+def _node_check(role: str, configuration: Path) -> list[dict[str, Any]] | None:
+    """What the node itself would meet; it knows databases, and the library does not. None if it does not say."""
+    command = [sys.executable, "-m", f"servers.{role}", "--config", str(configuration), "--check"]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=NODE_CHECK_S, check=True)
+        found: list[dict[str, Any]] = json.loads(done.stdout)
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return None
+    return found
+
+
+def _bind(host: str, port: int) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((host, port))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
     """Where facts about this machine come from; the defaults are the machine itself."""
@@ -129,6 +151,9 @@ class Host:
     free_bytes: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free
     resolve: Callable[[str], list[str]] = _resolve
     dial: Callable[[str, int], None] = _dial
+    bind: Callable[[str, int], None] = _bind
+    writable: Callable[[Path], bool] = lambda path: os.access(path, os.W_OK)
+    node_check: Callable[[str, Path], list[dict[str, Any]] | None] = _node_check
 
 
 def machine_findings(host: Host) -> Iterator[Finding]:

@@ -2,11 +2,10 @@
 
 import asyncio
 import datetime as dt
+import errno
+import ipaddress
 import socket
-import ssl
 from collections.abc import AsyncIterator, Iterable
-from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Final
 
 from cryptography import x509
@@ -19,6 +18,7 @@ from mpc.keys.identity import TlsMaterial
 from mpc.keys.manifest import Manifest, Member
 from mpc.parties import Role
 from mpc.runtime.channel import GrpcCoordinatorPeer, GrpcPartyPeer
+from mpc.runtime.tls import address_of, client_context
 from mpc.sum.transcript import WIRE_VERSION
 from mpc.wire import messages as m
 from mpc.wire.errors import from_notice
@@ -29,6 +29,10 @@ __all__ = ["peer_findings"]
 AREA: Final = "connections"
 WARN_DAYS: Final = 14
 WARN_CLOCK_S: Final = 30.0
+_ADDRESSES: Final = 4
+"""Most addresses of one name that are dialled, each for a few seconds."""
+
+_NO_ROUTE: Final = frozenset({errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 
 
 async def peer_findings(host: Host, member: MemberFolder, manifest: Manifest) -> AsyncIterator[Finding]:
@@ -49,7 +53,7 @@ def _reach_all(host: Host, member: MemberFolder, peer: Member) -> list[Finding]:
 
 def _reach(host: Host, member: MemberFolder, peer: Member) -> Iterable[Finding]:
     """Name, port and certificate of a peer; stops at the first that fails."""
-    name, _, port = peer.endpoint.rpartition(":")
+    name, port = address_of(peer.endpoint)
     try:
         addresses = host.resolve(name)
     except OSError:
@@ -58,7 +62,7 @@ def _reach(host: Host, member: MemberFolder, peer: Member) -> Iterable[Finding]:
         return
     yield Finding.good(AREA, f"{peer.name} name", f"{name} is {', '.join(addresses[:3])}")
     try:
-        host.dial(name, int(port))
+        silent = _dial_each(host, addresses[:_ADDRESSES], port)
     except ConnectionRefusedError:
         cure = f"start it at its owner: sealroom {peer.role.value} serve; or correct the port in the room"
         yield Finding.bad(AREA, f"{peer.name} port", f"nothing listens at {peer.endpoint}", cure)
@@ -69,7 +73,12 @@ def _reach(host: Host, member: MemberFolder, peer: Member) -> Iterable[Finding]:
             AREA, f"{peer.name} port", f"no answer from {peer.endpoint} ({error.strerror or error})", cure
         )
         return
-    yield Finding.good(AREA, f"{peer.name} port", f"{peer.endpoint} accepts connections")
+    if silent:
+        cure = f"correct DNS for {name}, or what is at {', '.join(silent)}: calls try every address, and wait for some"
+        text = f"{peer.endpoint} accepts connections, but not at {', '.join(silent)}, which is its address, too"
+        yield Finding.doubtful(AREA, f"{peer.name} port", text, cure)
+    else:
+        yield Finding.good(AREA, f"{peer.name} port", f"{peer.endpoint} accepts connections")
     expires = peer_certificate_end(peer, member.keys.leaf())
     if expires is not None:
         days = (expires - dt.datetime.fromtimestamp(host.now(), dt.UTC)).days
@@ -80,16 +89,32 @@ def _reach(host: Host, member: MemberFolder, peer: Member) -> Iterable[Finding]:
             yield Finding.good(AREA, f"{peer.name} certificate", f"{days} days left, issued by its own root")
 
 
+def _dial_each(host: Host, addresses: list[str], port: int) -> list[str]:
+    """Addresses of one name that do not answer though another does.
+
+    Not this machine's own, and none of a family that this machine has no route for.
+
+    Raises:
+        OSError: None answers.
+    """
+    failed: dict[str, OSError] = {}
+    for address in addresses:
+        try:
+            host.dial(address, port)
+        except OSError as error:
+            failed[address] = error
+    if len(failed) == len(addresses):
+        raise next((e for e in failed.values() if e.errno not in _NO_ROUTE), next(iter(failed.values())))
+    return [a for a, e in failed.items() if e.errno not in _NO_ROUTE and not ipaddress.ip_address(a).is_loopback]
+
+
 def peer_certificate_end(peer: Member, material: TlsMaterial) -> dt.datetime | None:
     """When the certificate that a peer presents expires; None if the handshake fails, which the service call tells."""
-    host, _, port = peer.endpoint.rpartition(":")
-    context = ssl.create_default_context(cadata=peer.certificate)
-    with NamedTemporaryFile(suffix=".pem") as file:
-        Path(file.name).write_bytes(material.certificate + material.key)
-        context.load_cert_chain(file.name)
+    host, port = address_of(peer.endpoint)
+    context = client_context(peer, material)
     try:
         with (
-            socket.create_connection((host, int(port)), timeout=3.0) as raw,
+            socket.create_connection((host, port), timeout=3.0) as raw,
             context.wrap_socket(raw, server_hostname=host) as tls,
         ):
             der = tls.getpeercert(binary_form=True)

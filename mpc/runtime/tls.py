@@ -30,9 +30,12 @@ __all__ = [
     "Caller",
     "CurrentLeaf",
     "Gatekeeper",
+    "address_of",
     "answers_as",
     "channel_credentials",
+    "client_context",
     "diagnose",
+    "pair_ends",
     "server_credentials",
 ]
 
@@ -51,7 +54,7 @@ class CurrentLeaf:
         self._lock = threading.Lock()
         self._seen: tuple[tuple[int, int], ...] = ()
         self._material = keys.leaf()
-        self._expires = _pair(self._material) or 0.0
+        self._expires = pair_ends(self._material) or 0.0
         if not self._expires:
             raise ConfigurationError(f"{LEAF_CERTIFICATE} and {LEAF_KEY} do not belong together")
         self._seen = self._stamp()
@@ -67,7 +70,7 @@ class CurrentLeaf:
                 stamp = self._stamp()
                 if stamp != self._seen:
                     material = self._keys.leaf()
-                    if expires := _pair(material):
+                    if expires := pair_ends(material):
                         changed = material.certificate != self._material.certificate
                         self._seen, self._material, self._expires = stamp, material, expires
                         if changed:
@@ -83,7 +86,7 @@ class CurrentLeaf:
         return self._expires
 
 
-def _pair(material: TlsMaterial) -> float | None:
+def pair_ends(material: TlsMaterial) -> float | None:
     """When the certificate ends, if the key is its key."""
     try:
         certificate = x509.load_pem_x509_certificate(material.certificate)
@@ -155,16 +158,38 @@ def channel_credentials(peer: Member, material: TlsMaterial) -> Any:
     return grpc.ssl_channel_credentials(peer.certificate.encode(), material.key, material.certificate)
 
 
-def answers_as(peer: Member, material: TlsMaterial, *, timeout_s: float = 2.0) -> bool:
-    """Whether the member's own node answers at its endpoint, and not somebody else who has taken the port."""
-    host, _, port = peer.endpoint.rpartition(":")
+def address_of(endpoint: str) -> tuple[str, int]:
+    """Host and port of `host:port`; an IPv6 address without its brackets.
+
+    >>> address_of("[::1]:7443"), address_of("hub.example:7443")
+    (('::1', 7443), ('hub.example', 7443))
+    """
+    host, _, port = endpoint.rpartition(":")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def client_context(peer: Member, material: TlsMaterial) -> ssl.SSLContext:
+    """The settings of `channel_credentials` for Python's own TLS, which says more about what is wrong."""
     context = ssl.create_default_context(cadata=peer.certificate)
     context.set_alpn_protocols(["h2"])
     _load(context, material)
+    return context
+
+
+def answers_as(peer: Member, material: TlsMaterial, *, at: str = "", timeout_s: float = 2.0) -> bool:
+    """Whether the member's own node answers, and not somebody else who has taken the port.
+
+    Args:
+        peer: The member.
+        material: Who asks.
+        at: `host:port` to dial instead of its endpoint.
+        timeout_s: Patience.
+    """
+    context = client_context(peer, material)
     try:
-        with socket.create_connection((host, int(port)), timeout=timeout_s) as raw:
+        with socket.create_connection(address_of(at or peer.endpoint), timeout=timeout_s) as raw:
             raw.settimeout(timeout_s)
-            with context.wrap_socket(raw, server_hostname=host):
+            with context.wrap_socket(raw, server_hostname=address_of(peer.endpoint)[0]):
                 return True
     except OSError:
         return False
@@ -190,12 +215,10 @@ def _load(context: ssl.SSLContext, material: TlsMaterial) -> None:
 
 
 def _diagnose(peer: Member, material: TlsMaterial, timeout_s: float) -> TransportError:
-    host, _, port = peer.endpoint.rpartition(":")
-    context = ssl.create_default_context(cadata=peer.certificate)
-    context.set_alpn_protocols(["h2"])
-    _load(context, material)
+    host, port = address_of(peer.endpoint)
+    context = client_context(peer, material)
     try:
-        with socket.create_connection((host, int(port)), timeout=timeout_s) as raw:
+        with socket.create_connection((host, port), timeout=timeout_s) as raw:
             raw.settimeout(timeout_s)
             with context.wrap_socket(raw, server_hostname=host) as tls:
                 tls.settimeout(0.5)

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import json
 import logging
 import sys
 from pathlib import Path
@@ -51,6 +52,7 @@ async def run(path: Path, config: CoordinatorConfig) -> None:
         spool=state / "spool",
         clock=clock,
         jobs_at_once=config.jobs_at_once,
+        jobs_waiting=config.jobs_waiting,
         metrics=metrics,
     )
     with opening_state(state):
@@ -81,15 +83,30 @@ async def run(path: Path, config: CoordinatorConfig) -> None:
     await daemon.serve(server, config.listen, server_credentials(manifest, leaf))
 
 
+def _checked(path: Path) -> str:
+    """What `--check` prints: beyond its configuration a coordinator has nothing that is its own."""
+    try:
+        load_config(path)
+    except MpcError as error:
+        return json.dumps([{"check": "configuration", "text": error.detail, "cure": f"correct {path}"}])
+    return json.dumps(
+        [{"check": "configuration", "text": f"{path.name} can be read, and every setting in it is known"}]
+    )
+
+
 def main() -> int:
     """Parse the command line and serve."""
     parser = argparse.ArgumentParser(prog="sealroom coordinator serve", description="Run the coordinator.")
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--log-level", default="info")
+    parser.add_argument("--check", action="store_true", help="Say what is wrong, as JSON, and do not serve.")
     arguments = parser.parse_args()
     path = arguments.config.resolve()
     configure_logging("coordinator", arguments.log_level)
     try:
+        if arguments.check:
+            print(_checked(path))  # noqa: T201 - what was asked for
+            return 0
         config = load_config(path)
         configure_logging(config.name, config.operations.log_level or arguments.log_level, config.operations.log_format)
         asyncio.run(run(path, config))

@@ -27,7 +27,7 @@ from servers.party.pool import WorkerPool
 from servers.party.sandbox import DEFAULT_MEMORY_BYTES, address_space
 from servers.party.scoring_start import ScoringStart, make_scoring
 from servers.party.service import handlers
-from servers.party.sources.spec import resolved, split_url
+from servers.party.sources.spec import located
 from servers.party.store import PartyStore
 
 log = logging.getLogger("sealroom.party")
@@ -35,13 +35,7 @@ log = logging.getLogger("sealroom.party")
 
 def absolute_sources(config: PartyConfig, base: Path) -> PartyConfig:
     """Follow `env:` and `file:` references, which workers cannot, and resolve relative paths against the file."""
-    fixed = {}
-    for name, given in config.sources.items():
-        spec = resolved(given)
-        scheme, rest = split_url(spec.url)
-        if scheme in {"parquet", "csv", "arrow", "duckdb", "sqlite"}:
-            spec = msgspec.structs.replace(spec, url=f"{scheme}:{base / rest}")
-        fixed[name] = spec
+    fixed = {name: located(spec, base) for name, spec in config.sources.items()}
     trainers = {name: trainer.under(base) for name, trainer in config.trainers.items()}
     return msgspec.structs.replace(config, sources=fixed, trainers=trainers)
 
@@ -121,15 +115,26 @@ async def run(path: Path, config: PartyConfig) -> None:
         await pool.close()
 
 
+def _checked(path: Path) -> str:
+    """What `--check` prints."""
+    from servers.party.checking import check_node
+
+    return msgspec.json.encode(list(check_node(path))).decode()
+
+
 def main() -> int:
     """Parse the command line and serve."""
     parser = argparse.ArgumentParser(prog="sealroom party serve", description="Run a party node.")
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--log-level", default="info")
+    parser.add_argument("--check", action="store_true", help="Say what is wrong, as JSON, and do not serve.")
     arguments = parser.parse_args()
     path = arguments.config.resolve()
     configure_logging(f"party[{path.parent.name}]", arguments.log_level)
     try:
+        if arguments.check:
+            print(_checked(path))  # noqa: T201 - what was asked for
+            return 0
         config = load_config(path)
         configure_logging(config.name, config.operations.log_level or arguments.log_level, config.operations.log_format)
         asyncio.run(run(path, config))

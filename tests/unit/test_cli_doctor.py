@@ -1,11 +1,14 @@
 """The doctor: each fault injected alone is named with its cure, and nothing else turns red."""
 
 import datetime as dt
+import errno
 import json
 import socket
 import zipfile
 from dataclasses import replace
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from mpc.client.cli import main
@@ -13,6 +16,7 @@ from mpc.client.doctor import Host, Level, machine_findings
 from mpc.client.doctor_bundle import write_bundle
 from mpc.client.doctor_folder import folder_findings
 from mpc.client.doctor_peers import peer_findings
+from mpc.client.local import free_ports
 from mpc.client.members import MemberFolder, enrol
 from mpc.client.rooms import RoomFolder, sign_draft
 from mpc.keys.dictionary import Column, Dictionary, Table
@@ -28,6 +32,9 @@ GOOD = Host(
     free_bytes=lambda _path: 100 << 30,
     resolve=lambda _host: ["192.0.2.1"],
     dial=lambda _host, _port: None,
+    bind=lambda _host, _port: None,
+    writable=lambda _path: True,
+    node_check=lambda _role, _file: [],
 )
 
 POLICY = 'analysts = ["ana"]\n[tables.sales]\ncount = true\n'
@@ -81,10 +88,17 @@ def test_a_system_that_does_not_tell_of_its_clock_is_no_fault():
 def north(tmp_path):
     """A party in a sealed room, with a policy and a file."""
     data = tmp_path / "sales.parquet"
-    data.write_bytes(b"x")
+    pq.write_table(pa.table({"x": pa.array([1], pa.int32())}), data)
     sources = {"sales": f"parquet:{data}"}
     members = [
-        enrol(tmp_path / "north", Role.PARTY, "north", endpoint="north.example:7001", sources=sources)[0],
+        enrol(
+            tmp_path / "north",
+            Role.PARTY,
+            "north",
+            endpoint="north.example:7001",
+            listen=f"127.0.0.1:{free_ports(1)[0]}",
+            sources=sources,
+        )[0],
         enrol(tmp_path / "south", Role.PARTY, "south", endpoint="south.example:7002")[0],
         enrol(tmp_path / "hub", Role.COORDINATOR, "hub", endpoint="hub.example:7003")[0],
         enrol(tmp_path / "ana", Role.ANALYST, "ana")[0],
@@ -164,6 +178,20 @@ def _wrong_policy(member):
     (member.path / "policy.toml").write_text("analyst = []\n")
 
 
+def _no_certificate(member):
+    (member.keys.path / "tls.pem").unlink()
+
+
+def _keys_mixed_up(member):
+    before = (member.keys.path / "tls.pem").read_bytes()
+    member.keys.renew(Role.PARTY, "north", ("north.example",))
+    (member.keys.path / "tls.pem").write_bytes(before)
+
+
+def _windows_policy(member):
+    (member.path / "policy.toml").write_bytes(POLICY.encode("utf-16"))
+
+
 def _no_data(member):
     (member.path.parent / "sales.parquet").unlink()
 
@@ -178,6 +206,9 @@ def _no_data(member):
         (_from_tomorrow, "certificate", "FAIL", "valid only from", "set the clock"),
         (_foreign_root, "certificate", "FAIL", "not issued by", "certificate renew"),
         (_other_host, "endpoint", "FAIL", "others dial north.example", "--host north.example"),
+        (_no_certificate, "certificate", "FAIL", "cannot be read", "certificate renew"),
+        (_keys_mixed_up, "certificate", "FAIL", "do not belong together", "certificate renew"),
+        (_windows_policy, "policy", "FAIL", "UTF-8", "policy.toml"),
         (_no_room, "room", "FAIL", "no room is installed", "room install"),
         (_edited_room, "room", "FAIL", "a signature does not hold", "room install"),
         (_closed_policy, "policy", "WARN", "no analyst", "policy.toml"),
@@ -205,11 +236,11 @@ def test_a_full_disk_is_named(north, free, level):
 @pytest.mark.parametrize(
     ("url", "fault", "text"),
     [
-        ("postgresql://db.example:5433/x", {"resolve": _raise(socket.gaierror())}, "db.example does not resolve"),
+        ("postgresql://db.example:5433/x", {"resolve": _raise(socket.gaierror())}, "host name does not resolve"),
         (
             "postgresql://db.example:5433/x",
             {"dial": _raise(TimeoutError("timed out"))},
-            "nothing answers at db.example:5433",
+            "the database does not answer (timed out)",
         ),
         ("env:NOT_SET_ANYWHERE", {}, "NOT_SET_ANYWHERE does not exist"),
         ("file:/no/such/secret", {}, "/no/such/secret does not exist"),
@@ -222,6 +253,61 @@ def test_a_fault_of_a_database_is_named(north, url, fault, text):
 
     assert set(found) == {("source db", "FAIL")}
     assert text in found["source db", "FAIL"].text
+
+
+@pytest.mark.parametrize(
+    ("fault", "check", "text"),
+    [
+        ({"bind": _raise(OSError(errno.EADDRINUSE, "in use"))}, "port", "another program listens on 127.0.0.1"),
+        ({"bind": _raise(OSError(errno.EACCES, "denied"))}, "port", "this user may not listen"),
+        ({"bind": _raise(OSError(errno.EADDRNOTAVAIL, "Cannot assign"))}, "port", "no address of this machine"),
+        ({"bind": _raise(socket.gaierror(-2, "Name not known"))}, "port", "no address of this machine"),
+        ({"writable": lambda _path: False}, "disk", "cannot be written by this user"),
+    ],
+)
+def test_a_port_that_is_taken_and_a_disk_that_is_read_only_are_named(north, fault, check, text):
+    found = _bad(folder_findings(replace(GOOD, **fault), north))
+
+    assert set(found) == {(check, "FAIL")}
+    assert text in found[check, "FAIL"].text
+    assert found[check, "FAIL"].cure
+
+
+def test_a_check_that_does_not_end_is_told(north):
+    found = _bad(folder_findings(replace(GOOD, node_check=lambda _role, _file: None), north))
+
+    assert set(found) == {("configuration", "WARN")}
+    assert "--check" in found["configuration", "WARN"].cure
+
+
+_SOURCES = '[sources.s]\nurl = "parquet:../sales.parquet"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "check", "level", "said"),
+    [
+        ("nmae = 1\n", "configuration", "FAIL", "nmae"),
+        ('[limits]\nmemory_bytes = "1GB"\n', "configuration", "FAIL", "limits.memory_bytes"),
+        ("sources = [1]\n", "configuration", "FAIL", "$.sources"),
+        ('sources = {s = "x"}\n', "configuration", "FAIL", "$.sources"),
+        (f'{_SOURCES}tables = ["sales"]\n', "configuration", "FAIL", "tables"),
+        ('[sources.s]\nurl = "mysql://x/y"\n[sources.s.tables.sales]\n', "source s", "FAIL", "mysql is not a kind"),
+        ('[sources.s]\nurl = "env:NOT_SET"\n[sources.s.tables.sales]\n', "source s", "FAIL", "NOT_SET does not exist"),
+        (f'{_SOURCES}[sources.s.tables.sales]\ncolumns = {{x = "y"}}\n', "source s", "FAIL", "has no columns"),
+        (f'{_SOURCES}[sources.s.tables.sales]\ncolumns = {{y = "x"}}\n', "source s", "FAIL", "has no column x"),
+        (f"{_SOURCES}[sources.s.tables.sales]\n[sources.s.tables.more]\n", "source s", "WARN", "has no table more"),
+        (f"{_SOURCES}[sources.s.tables.more]\n", "table sales", "FAIL", "no source has it"),
+    ],
+)
+def test_what_the_node_would_meet_in_its_configuration_is_named(north, text, check, level, said):
+    (north.path / "party.toml").write_text(f'name = "north"\nlisten = "127.0.0.1:1"\n{text}')
+    host = replace(GOOD, node_check=Host().node_check)
+    found = _bad(folder_findings(host, MemberFolder.at(north.path)))
+
+    assert (check, level) in found, found
+    assert said in found[check, level].text
+    assert found[check, level].cure
+    assert {key for key in found if key[0] != check} <= {("source s", "WARN")}
 
 
 # ---- connections -------------------------------------------------------------------------------------------------
@@ -243,6 +329,45 @@ async def test_a_fault_of_a_connection_is_named_and_stops_the_next_steps(north, 
     assert text in last.text
     assert cure in last.cure
     assert all(f.level is Level.OK for f in found[:-1])
+
+
+async def test_an_address_of_a_name_that_is_silent_while_another_answers_is_named(north):
+    def dial(host, _port):
+        if host == "192.0.2.2":
+            raise TimeoutError("timed out")
+        if host == "2001:db8::1":
+            raise OSError(errno.ENETUNREACH, "no route")
+
+    addresses = ["192.0.2.1", "192.0.2.2", "2001:db8::1"]
+    host = replace(GOOD, resolve=lambda _name: addresses, dial=dial)
+    found = {f.check: f async for f in peer_findings(host, north, north.room())}
+
+    assert found["hub port"].level is Level.WARN
+    assert "not at 192.0.2.2," in found["hub port"].text
+
+
+async def test_an_address_in_brackets_is_dialled_without_them(north):
+    asked = []
+    host = replace(GOOD, resolve=lambda name: asked.append(name) or [name], dial=lambda *at: asked.append(at))
+    found = [f async for f in peer_findings(host, north, _with_endpoint_of(north, "hub", "[2001:db8::1]:7003"))]
+
+    assert asked == ["2001:db8::1", ("2001:db8::1", 7003)]
+    assert [f.level for f in found[:2]] == [Level.OK, Level.OK]
+
+
+def test_a_certificate_for_an_address_is_for_its_endpoint_in_brackets(north, monkeypatch):
+    monkeypatch.setattr(MemberFolder, "room", lambda member: _with_endpoint_of(member, "north", "[2001:DB8:0::1]:7001"))
+    north.keys.renew(Role.PARTY, "north", ("2001:db8::1",))
+
+    assert _bad(folder_findings(GOOD, north)) == {}
+
+
+def _with_endpoint_of(member, name, endpoint):
+    manifest = SignedManifest.load(member.room_file).manifest.to_mapping()
+    for entry in manifest["members"]:
+        if entry["name"] == name:
+            entry["endpoint"] = endpoint
+    return Manifest.from_mapping(manifest)
 
 
 async def test_a_stranger_on_the_port_is_named(tmp_path, north):

@@ -39,6 +39,9 @@ _INTEGER = re.compile(r"-?[0-9]{1,60}\Z")
 _MICROSECONDS = {"s": (1_000_000, 1), "ms": (1_000, 1), "us": (1, 1), "ns": (1, 1_000)}
 _MILLISECONDS_PER_DAY = 86_400_000
 _EXACT_IN_FLOAT64 = 1 << 53
+_LATEST = {ColumnKind.DATE: 2_147_400_000, ColumnKind.TIMESTAMP: 9_222_400_000_000_000_000}
+"""Days and microseconds beyond every finite one of a database. `infinity` lies outside: it is the last number of its
+width in DuckDB, and ADBC's shift from PostgreSQL's epoch to 1970 wraps it around."""
 
 
 def columns_of(batch: Any, integers: Collection[str] = ()) -> Columns:
@@ -47,7 +50,7 @@ def columns_of(batch: Any, integers: Collection[str] = ()) -> Columns:
     Raises:
         PlanError: Two columns share a name, or `integers` names none.
         SourceError: A column's type has no place in a dictionary.
-        RangeError: A text named in `integers` is not an integer.
+        RangeError: A text named in `integers` is not an integer, or a date or time is infinite.
     """
     names = list(batch.schema.names)
     if len(set(names)) != len(names):
@@ -77,6 +80,8 @@ def from_arrow(name: str, array: Any, *, integer: bool = False) -> ColumnData:
         array = array.storage
     nulls: NDArray[np.bool_] = np.asarray(array.is_null())
     kind, values = _convert(name, array, nulls, integer=integer, numeric_text=numeric_text)
+    if (most := _LATEST.get(kind)) is not None and len(values) and (values.min() < -most or values.max() > most):
+        raise RangeError("an infinite date or time", column=name)
     return ColumnData(kind=kind, values=values, nulls=nulls)
 
 

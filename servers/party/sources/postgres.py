@@ -10,11 +10,11 @@
 | text, varchar, char, name, citext, uuid, json, jsonb, enumerations | VARCHAR | text COLLATE "C": compared by bytes |
 | timestamp | TIMESTAMP (counts as UTC) | as it is |
 | timestamptz | TIMESTAMP | the instant's UTC reading |
-| domains | as their base type | |
+| domains, and domains over them | as what they stand for | |
 | bytea, time, interval, arrays, money, ... | none | left out: a statement cannot name it |
 
-`char(n)` loses its padding. Foreign tables and views over them are read under their own servers' rules, not under this
-snapshot's.
+`char(n)` loses its padding. `infinity` as a date or time is a `RangeError` where it would be read. Foreign tables and
+views over them are read under their own servers' rules, not under this snapshot's.
 """
 
 import re
@@ -22,7 +22,6 @@ import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
-from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
 
 from mpc.errors import (
     ConfigurationError,
@@ -38,10 +37,11 @@ from mpc.plan import check_failure
 from servers.party.sources.arrow import columns_of
 from servers.party.sources.base import BATCH_ROWS, Columns, Dialect, Snapshot, SourceColumn
 from servers.party.sources.digests import identity_of
+from servers.party.sources.postgres_address import connection_fault, connection_url
 from servers.party.sources.pushdown import checked_query, with_relations
 from servers.party.sources.spec import Limits, SourceSpec, TableSpec, quoted, split_name, text_literal
 
-__all__ = ["PostgresSource", "connection_url"]
+__all__ = ["PostgresSource"]
 
 _SAME = {
     "boolean": "BOOLEAN",
@@ -52,23 +52,25 @@ _SAME = {
     "date": "DATE",
     "numeric": "DOUBLE",
 }
-_TEXT = re.compile(r"(text|character varying|character|name|citext|uuid|jsonb?)(\(\d+\))?\Z")
+_TEXT = re.compile(r"(text|character varying|character|bpchar|name|citext|uuid|jsonb?)(\(\d+\))?\Z")
 _NUMERIC = re.compile(r"numeric\((?P<precision>\d+),(?P<scale>-?\d+)\)\Z")
 _TIMESTAMP = re.compile(r"timestamp(\(\d\))? with(?P<zone>out)? time zone\Z")
-_AWAY = re.compile(r"Connection refused|could not translate host name|timeout expired|timed out|unreachable|No route")
-"""What libpq says of a server that does not answer, in a program that sets no locale."""
-
 _BATCH_BYTES = str(4 << 20)
 
 _COLUMNS = """
-SELECT a.attname::text AS name,
-       pg_catalog.format_type(CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE a.atttypid END,
-                              CASE t.typtype WHEN 'd' THEN t.typtypmod ELSE a.atttypmod END) AS type,
-       t.typtype::text AS kind
-FROM pg_catalog.pg_attribute AS a JOIN pg_catalog.pg_type AS t ON t.oid = a.atttypid
-WHERE a.attrelid = pg_catalog.to_regclass({name}) AND a.attnum > 0 AND NOT a.attisdropped
-ORDER BY a.attnum
+WITH RECURSIVE found(number, name, id, modifier) AS (
+  SELECT a.attnum, a.attname, a.atttypid, a.atttypmod FROM pg_catalog.pg_attribute AS a
+  WHERE a.attrelid = pg_catalog.to_regclass({name}) AND a.attnum > 0 AND NOT a.attisdropped
+  UNION ALL
+  SELECT f.number, f.name, t.typbasetype, t.typtypmod
+  FROM found AS f JOIN pg_catalog.pg_type AS t ON t.oid = f.id WHERE t.typtype = 'd'
+)
+SELECT f.name::text AS name, t.typtype::text AS kind,
+       CASE WHEN t.typname = 'citext' THEN 'citext' ELSE pg_catalog.format_type(f.id, f.modifier) END AS type
+FROM found AS f JOIN pg_catalog.pg_type AS t ON t.oid = f.id
+WHERE t.typtype <> 'd' ORDER BY f.number
 """
+"""A domain counts as what it stands for, however deep. An extension's type may lie in any schema: by its bare name."""
 
 _IDENTITY = """
 SELECT pg_catalog.current_database()::text, pg_catalog.pg_current_snapshot()::text,
@@ -247,24 +249,6 @@ class PostgresSource:
         return leaf(detail)
 
 
-def connection_url(url: str) -> str:
-    """The address with what the owner left open: TLS checked against the host's name, a time limit, our name.
-
-    An address that names `sslmode` keeps it, weak or not: it is the owner's own database.
-
-    >>> connection_url("postgresql://reader@db.internal/crm")
-    'postgresql://reader@db.internal/crm?application_name=sealroom&connect_timeout=10&sslmode=verify-full'
-    """
-    parts = urlsplit(url)
-    given = parse_qs(parts.query, keep_blank_values=True)
-    host = (given.get("host") or [parts.hostname or ""])[0]
-    defaults = {"application_name": "sealroom", "connect_timeout": "10"}
-    if host and not host.startswith("/") and host not in {"localhost", "127.0.0.1", "::1"}:
-        defaults["sslmode"] = "verify-full"
-    query = urlencode({**{k: [v] for k, v in defaults.items()}, **given}, doseq=True)
-    return urlunsplit(("postgresql", parts.netloc, parts.path, query, ""))
-
-
 def _connect(url: str) -> Any:
     try:
         import adbc_driver_manager
@@ -273,14 +257,11 @@ def _connect(url: str) -> Any:
         raise ConfigurationError(
             "a PostgreSQL source needs the extra `postgres`: pip install 'sealroom[postgres]'"
         ) from None
+    address = connection_url(url)
     try:
-        return adbc_driver_postgresql.dbapi.connect(connection_url(url))
-    except (adbc_driver_manager.Error, ValueError) as error:
-        state = getattr(error, "sqlstate", None) or type(error).__name__
-        text = str(error)  # of every address that was tried; it stays here
-        away = _AWAY.search(text) and "FATAL" not in text
-        reason = "the database cannot be reached" if away else "the database does not let us in"
-        raise SourceError(f"no connection: {state}", reason=reason) from None
+        return adbc_driver_postgresql.dbapi.connect(address)
+    except adbc_driver_manager.Error as error:
+        raise connection_fault(str(error)) from None
 
 
 def _dictionary_type(physical: str, kind: str) -> str | None:

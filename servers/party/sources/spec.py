@@ -14,6 +14,7 @@ __all__ = [
     "SourceSpec",
     "TableSpec",
     "file_url",
+    "located",
     "quoted",
     "resolve_url",
     "resolved",
@@ -125,6 +126,15 @@ def resolved(spec: SourceSpec, environment: Mapping[str, str] | None = None) -> 
     return msgspec.structs.replace(spec, url=resolve_url(spec.url, environment))
 
 
+def located(spec: SourceSpec, base: Path) -> SourceSpec:
+    """The specification with its reference followed, and its path, if it has one, counted from `base`."""
+    spec = resolved(spec)
+    scheme, rest = split_url(spec.url)
+    if scheme not in set(_SUFFIXES.values()):
+        return spec
+    return msgspec.structs.replace(spec, url=f"{scheme}:{base / rest}")
+
+
 def split_url(url: str) -> tuple[str, str]:
     """Scheme and rest of a source's address; a bare path's scheme follows from its ending.
 
@@ -174,14 +184,16 @@ def text_literal(text: str) -> str:
 
 
 def split_name(origin: str) -> list[str]:
-    """Parts of a qualified name: dots separate, quotation marks protect dots.
+    """Parts of a qualified name: dots separate, quotation marks protect dots, two of them inside stand for one.
 
-    >>> split_name('sales."2024.q1"')
-    ['sales', '2024.q1']
+    >>> split_name('sales."2024.q1"'), split_name('"a""b"')
+    (['sales', '2024.q1'], ['a"b'])
     """
-    parts, part, inside = [], "", False
+    parts, part, inside, before = [], "", False, ""
     for mark in origin:
+        again, before = mark == before == '"', "" if mark == before == '"' else mark
         if mark == '"':
+            part += '"' * (again and not inside)
             inside = not inside
         elif mark == "." and not inside:
             parts.append(part)
