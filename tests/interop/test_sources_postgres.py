@@ -18,7 +18,7 @@ from mpc.errors import (
 )
 from mpc.keys.dictionary import ColumnKind
 from servers.party.sources import Dialect, Limits, SourceSpec, TableSpec, needs_network, open_source
-from servers.party.sources.postgres import connection_url
+from servers.party.sources.postgres_address import connection_url
 from tests.interop.postgres_server import postgres_server
 
 pytestmark = [pytest.mark.database, pytest.mark.lane("database")]
@@ -299,6 +299,60 @@ def test_a_server_that_goes_away_is_a_source_error(opened, admin):
         source.run('SELECT COUNT(*) AS n FROM "t"')
 
 
+def test_domains_and_an_extensions_text_count_as_what_they_stand_for(opened, admin):
+    admin(
+        "CREATE SCHEMA kinds",
+        "CREATE EXTENSION citext SCHEMA kinds",
+        "CREATE DOMAIN kinds.amount AS numeric(10,2)",
+        "CREATE DOMAIN kinds.fee AS kinds.amount CHECK (VALUE > 0)",
+        "CREATE DOMAIN kinds.feeling AS mood",
+        "CREATE DOMAIN kinds.tag AS kinds.citext",
+        """CREATE TABLE kinds.held (folded kinds.citext, fee kinds.fee, feeling kinds.feeling, tag kinds.tag,
+           padded bpchar, doubled int GENERATED ALWAYS AS (21 * 2) STORED, "select" int, "Mixed ""Case" int)""",
+        "INSERT INTO kinds.held VALUES ('AbC', 2.5, 'glad', 'T', 'p', DEFAULT, 7, 8)",
+        "GRANT USAGE ON SCHEMA kinds TO reader",
+        "GRANT SELECT ON kinds.held TO reader",
+    )
+    source = opened(t=TableSpec(origin="kinds.held"))
+    (batch,) = source.stream("t", [c.name for c in source.describe()["t"]])
+
+    assert {c.name: c.type for c in source.describe()["t"]} == {
+        "folded": "VARCHAR", "fee": "DECIMAL(10,2)", "feeling": "VARCHAR", "tag": "VARCHAR", "padded": "VARCHAR",
+        "doubled": "INTEGER", "select": "INTEGER", 'Mixed "Case': "INTEGER",
+    }  # fmt: skip
+    assert [batch[n].values.tolist() for n in ("folded", "fee", "feeling", "tag", "padded", "doubled", "select")] == [
+        ["AbC"], [2.5], ["glad"], ["T"], ["p"], [42], [7]
+    ]  # fmt: skip
+    assert source.run('SELECT COUNT(*) AS n FROM "t" WHERE "folded" = \'abc\'')["n"].values.tolist() == [0]
+
+
+@pytest.mark.parametrize("value", ["infinity", "-infinity"])
+@pytest.mark.parametrize("kind", ["date", "timestamp", "timestamptz"])
+def test_an_infinite_day_or_time_is_an_error_and_no_number(opened, admin, kind, value):
+    admin(
+        "DROP TABLE IF EXISTS boundless",
+        f"CREATE TABLE boundless AS SELECT '{value}'::{kind} AS at",
+        "GRANT SELECT ON boundless TO reader",
+    )
+    with pytest.raises(RangeError) as refused:
+        next(opened(t=TableSpec(origin="boundless")).stream("t", ["at"]))
+
+    assert refused.value.fields == {"column": "at"}
+
+
+def test_a_partitioned_table_and_a_name_with_a_quotation_mark_are_read(opened, admin):
+    admin(
+        'CREATE TABLE "in ""parts""" (k int) PARTITION BY RANGE (k)',
+        'CREATE TABLE low PARTITION OF "in ""parts""" FOR VALUES FROM (0) TO (10)',
+        'CREATE TABLE high PARTITION OF "in ""parts""" FOR VALUES FROM (10) TO (20)',
+        'INSERT INTO "in ""parts""" SELECT generate_series(0, 19)',
+        'GRANT SELECT ON "in ""parts""" TO reader',
+    )
+    source = opened(t=TableSpec(origin='"in ""parts"""'))
+
+    assert source.run('SELECT SUM("k") AS s FROM "t"')["s"].values.tolist() == [190]
+
+
 def test_addresses_get_the_strict_defaults_and_keep_what_they_say():
     strict = connection_url("postgres://reader:p%40@db.internal:5433/crm")
     assert "sslmode=verify-full" in strict
@@ -306,6 +360,9 @@ def test_addresses_get_the_strict_defaults_and_keep_what_they_say():
     assert "sslmode=require" in connection_url("postgresql://db/crm?sslmode=require")
     assert "verify-full" not in connection_url("postgresql://db/crm?sslmode=require")
     assert "verify-full" in connection_url("postgresql:///crm?host=db.internal")
+    for away in ("//localhost,db.internal/crm", "//localhost:1,db.internal:2/crm", "///crm?hostaddr=192.0.2.1",
+                 "///crm?host=localhost,db.internal", "///crm?host=/run/x&host=db", "///crm?service=crm"):  # fmt: skip
+        assert "sslmode=verify-full" in connection_url(f"postgresql:{away}"), away
     for local in ("postgresql://localhost/crm", "postgresql:///crm?host=/run/postgresql", "postgresql:///crm"):
         assert "sslmode" not in connection_url(local)
     assert needs_network(SourceSpec(url="env:URL", tables={}), {"URL": "postgresql://db/crm"})
