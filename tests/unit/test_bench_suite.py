@@ -2,6 +2,8 @@
 
 import asyncio
 import itertools
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -324,6 +326,18 @@ async def test_an_echo_takes_the_round_trip_and_the_bytes_over_the_rate(size, le
 
     assert same
     assert least * 0.99 <= taken < least + 1.0
+
+
+def test_a_line_ends_with_the_process_that_began_it():
+    words = [sys.executable, "-m", "mpc.client.bench.relay", *map(str, free_ports(2)), "1", "100"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as line:
+        try:
+            with pytest.raises(subprocess.TimeoutExpired):
+                line.wait(timeout=1.0)
+            line.stdin.close()  # as the system does when its holder dies
+            assert line.wait(timeout=20) == 0
+        finally:
+            line.kill()
 
 
 def test_the_planner_chooses_by_length():

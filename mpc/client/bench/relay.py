@@ -3,11 +3,14 @@
 It accepts TCP connections on a loopback port and forwards them to another. Each direction is one line that all
 connections share: a chunk leaves when the line is free, occupies it for its size over the rate, and arrives a delay
 later, so that throughput and latency are those of the line and not of the number of connections. The kernel's queues
-are kept short, so that a sender feels the line's pace. Loss and reordering do not occur.
+are kept short, so that a sender feels the line's pace. Loss and reordering do not occur. The process ends when its
+standard input does, so that it does not outlive whoever began it, however that ended.
 """
 
 import asyncio
+import os
 import sys
+import threading
 from typing import Final
 
 __all__ = ["Line", "serve"]
@@ -92,9 +95,15 @@ async def serve(listen: int, target: int, *, delay_s: float, bytes_per_s: float)
         await server.serve_forever()
 
 
+def _end_with_input() -> None:
+    sys.stdin.buffer.read()
+    os._exit(0)
+
+
 def main(words: list[str]) -> None:
     """Run a relay process."""
     listen, target, delay_ms, megabits = words
+    threading.Thread(target=_end_with_input, daemon=True).start()
     asyncio.run(serve(int(listen), int(target), delay_s=float(delay_ms) / 1e3, bytes_per_s=float(megabits) * 125_000))
 
 

@@ -70,7 +70,7 @@ class LinedRoom(LocalRoom):
             self._relays.append(
                 subprocess.Popen(
                     [sys.executable, "-m", "mpc.client.bench.relay", *words],
-                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                    stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                 )
             )  # fmt: skip
 
@@ -89,6 +89,8 @@ class LinedRoom(LocalRoom):
             relay.terminate()
         for relay in self._relays:
             relay.wait()
+            if relay.stdin is not None:
+                relay.stdin.close()
         self._relays.clear()
 
     def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, t: TracebackType | None) -> None:
