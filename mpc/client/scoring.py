@@ -5,7 +5,6 @@ import contextlib
 import hashlib
 import secrets
 import time
-from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -18,6 +17,7 @@ from mpc.client.profile import Profile
 from mpc.client.score_answer import ScoreAnswer, ScoreReport, ranked_rows
 from mpc.client.score_plan import OfferedCatalogue, ScoreExplanation, disclosures, explain_scoring, find_offer
 from mpc.client.score_query import best_of, lifetime, query_vectors, rescaled
+from mpc.client.score_upload import Upload
 from mpc.errors import (
     BudgetExhausted,
     DeadlineExceeded,
@@ -41,6 +41,7 @@ from mpc.wire.errors import from_notice
 from mpc.wire.limits import CHUNK_BYTES, MAX_SEALED_BYTES
 from mpc.wire.offers import CatalogueOffer
 from mpc.wire.scoring import (
+    CatalogueLabels,
     CatalogueQuestion,
     ScoreReceipt,
     ScoreRequest,
@@ -165,13 +166,26 @@ class Scorer:
         if labels_digest(encoded) != found.offer.labels:
             raise IntegrityError("labels are not those of the offer", party=found.holder)
         try:
-            labels: list[Any] = msgspec.msgpack.decode(encoded, type=list[str | int])
+            labels: list[Any] = msgspec.msgpack.decode(encoded, type=CatalogueLabels).labels
         except (msgspec.DecodeError, msgspec.ValidationError):
             raise WireError("labels are malformed", party=found.holder) from None
         if len(labels) != found.rows:
             raise ProtocolError("", reason="there is not one label per item", party=found.holder)
         self._labels[found.offer.labels] = labels
         return labels
+
+    async def _labelled(self, catalogue: str, holder: str) -> tuple[OfferedCatalogue, list[Any] | None]:
+        """The catalogue that a name means, with its labels; offers that are not of the present are asked for again."""
+        remembered = self._offers is not None
+        found = await self.find(catalogue, holder)
+        try:
+            return found, await self.labels(found) if found.labels else None
+        except IntegrityError:
+            if not remembered:
+                raise
+            self._offers = None  # a holder that started anew has other salt in its labels
+            found = await self.find(catalogue, holder)
+            return found, await self.labels(found) if found.labels else None
 
     # ---- scoring ---------------------------------------------------------------------------------------------
 
@@ -199,11 +213,10 @@ class Scorer:
         one = vectors.ndim == 1
         vectors = np.atleast_2d(vectors)
         lifetime_s = lifetime(timeout_s, self._profile.manifest.floor.job_lifetime_s)
-        found = await self.find(catalogue, holder)
+        found, labels = await self._labelled(catalogue, holder)
         plan = explain_scoring(found, len(vectors), scheme=scheme, line=line)
         best = best_of(k, found.rows)
         vectors, factors = rescaled(found, vectors) if rescale else (vectors, None)
-        labels = await self.labels(found) if found.labels else None
         prepared = time.monotonic()
         scores, exchange, phases = await self._exchanged(plan, vectors, lifetime_s)
         opened = time.monotonic()
@@ -281,7 +294,7 @@ class Scorer:
     async def _converse(self, signed: Signed, message: bytes, exchange: _Exchange) -> None:
         parts: list[bytes] = []
         digest, left = hashlib.sha256(), exchange.request.reply_bytes
-        upload = _Upload(signed, message)
+        upload = Upload(signed, message)
         try:
             async with aclosing(self._peer.score(upload.frames())) as frames:  # type: ignore[type-var]
                 async for frame in frames:
@@ -347,27 +360,6 @@ class Scorer:
             worst_error=plan.worst_error * longest,
             typical_error=plan.typical_error * longest,
         )
-
-
-class _Upload:
-    """The frames of a request; the query message follows when the holder has taken the request."""
-
-    def __init__(self, signed: Signed, message: bytes) -> None:
-        self._signed = signed
-        self._message = message
-        self.begun = asyncio.Event()
-
-    async def frames(self) -> AsyncIterator[m.ScoreFrame]:
-        """The request, a pause, and the message in stretches."""
-        yield m.ScoreFrame(request=self._signed)
-        await self.begun.wait()
-        for start in range(0, len(self._message), CHUNK_BYTES):
-            yield m.ScoreFrame(data=self._message[start : start + CHUNK_BYTES])
-
-    def end(self) -> None:
-        """Let go of whoever waits for the message."""
-        self._message = b""
-        self.begun.set()
 
 
 def _querier(plan: ScoreExplanation) -> Any:

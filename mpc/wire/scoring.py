@@ -5,6 +5,8 @@ The coordinator checks these and the lengths in them, and passes the messages th
 
 from typing import ClassVar, Final
 
+import msgspec
+
 from mpc.errors import ProtocolError, WireError
 from mpc.keys.manifest import Manifest
 from mpc.keys.statements import Statement, statement_digest
@@ -13,6 +15,7 @@ from mpc.wire.limits import MAX_SCORE_BYTES
 
 __all__ = [
     "SCORE_KIND",
+    "CatalogueLabels",
     "CatalogueQuestion",
     "ScoreReceipt",
     "ScoreRequest",
@@ -56,6 +59,19 @@ class CatalogueQuestion(Statement, tag=True, frozen=True, kw_only=True, forbid_u
             raise ProtocolError("", reason="the question is for another version of the room")
         if abs(now - self.asked_at) > _QUESTION_S:
             raise ProtocolError("", reason="the question is old, or a clock is wrong by minutes")
+
+
+class CatalogueLabels(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True):
+    """The labels of a catalogue's items, as they are sealed.
+
+    The digest of their bytes is in the offer, which the coordinator reads: without the salt it could try its guesses.
+    """
+
+    salt: bytes
+    """32 bytes from the operating system, drawn when the catalogue is offered."""
+
+    labels: list[str | int]
+    """By row."""
 
 
 class ScoreRequest(Statement, tag=True, frozen=True, kw_only=True, forbid_unknown_fields=True):

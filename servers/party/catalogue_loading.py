@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from mpc.entropy import SystemEntropy
 from mpc.errors import ConfigurationError, ParameterError, SourceError
 from mpc.learn import load_model
 from mpc.policy import CatalogueRule
@@ -19,7 +20,7 @@ from mpc.score.catalogue import Catalogue, Subset, catalogue_from_arrays, catalo
 from mpc.score.packing import ScoringRequest, choose_packing
 from mpc.score.real_spec import RealScorePlan, finest_real_spec
 from mpc.score.spec import Measure, ScorePlan
-from mpc.wire.scoring import labels_digest
+from mpc.wire.scoring import CatalogueLabels, labels_digest
 from servers.party.catalogue_spec import CatalogueSpec
 from servers.party.catalogue_table import CatalogueBatch, CatalogueTask, find_table
 from servers.party.frames import Operation
@@ -154,7 +155,7 @@ def offer(name: str, spec: CatalogueSpec, rule: CatalogueRule, catalogue: Catalo
     limit.check(catalogue.dimensions)
     if per_client >= known:
         log.warning("catalogue %s: an analyst who breaks the rules may know items after %d queries", name, known)
-    labels = msgspec.msgpack.encode(catalogue.labels.tolist()) if rule.labels and not _numbered(catalogue) else b""
+    labels = _encoded_labels(catalogue) if rule.labels and not _numbered(catalogue) else b""
     if len(labels) > _MOST_LABEL_BYTES:
         raise ConfigurationError(f"catalogue {name}: its labels are too long to be told")
     return Offered(
@@ -166,6 +167,10 @@ def offer(name: str, spec: CatalogueSpec, rule: CatalogueRule, catalogue: Catalo
         labels=labels,
         labels_digest=labels_digest(labels) if labels else b"",
     )
+
+
+def _encoded_labels(catalogue: Catalogue) -> bytes:
+    return msgspec.msgpack.encode(CatalogueLabels(salt=SystemEntropy().token(32), labels=catalogue.labels.tolist()))
 
 
 def _numbered(catalogue: Catalogue) -> bool:

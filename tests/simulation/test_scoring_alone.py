@@ -35,6 +35,7 @@ from mpc.score.real_querier import RealQuerier
 from mpc.score.real_spec import finest_real_spec
 from mpc.score.spec import Measure
 from mpc.wire import messages as m
+from mpc.wire.offers import CatalogueOffer
 from mpc.wire.scoring import (
     CatalogueQuestion,
     ScoreReceipt,
@@ -45,6 +46,7 @@ from mpc.wire.scoring import (
     score_request_digest,
 )
 from servers.party import scoring as holder_side
+from servers.party.catalogue_loading import offer
 from servers.party.catalogue_spec import CatalogueSpec, ScoringLimits
 from servers.party.config import PartyConfig
 from servers.party.scoring_start import ScoringStart
@@ -594,7 +596,7 @@ async def test_labels_that_the_coordinator_sealed_are_refused(room):
     async def forged(message):
         told = decode_statement(message.question.payload, CatalogueQuestion)
         context = labels_context(question_digest(message.question.payload), 0)
-        lies = msgspec.msgpack.encode([f"item {ROWS - i}" for i in range(ROWS)])
+        lies = msgspec.msgpack.encode((bytes(32), [f"item {ROWS - i}" for i in range(ROWS)]))
         yield m.LabelsFrame(sealed=seal(told.sealing_key, lies, context=context))
 
     room.scoring["north"].labels = forged
@@ -604,9 +606,31 @@ async def test_labels_that_the_coordinator_sealed_are_refused(room):
     assert (await room.analyst.score(ITEMS[0], "north/products", 1)).labels() == ["item 0"]
 
 
+async def test_a_right_guess_of_the_labels_is_not_confirmed_by_an_offer(room, tmp_path):
+    """The coordinator reads offers; a digest that follows from the labels would tell which items a rule hides."""
+    offers = (await room.scorings.catalogues("ana", m.CataloguesRequest(question=signed(room, question(room))))).entries
+    seen = [decode_statement(o.payload, CatalogueOffer).labels for e in offers for o in e.offers]
+    guesses = [msgspec.msgpack.encode(guess) for guess in (LABELS.tolist(), (b"", LABELS.tolist()))]
+
+    assert len(seen) == len(set(seen)) > 1, "the same labels under several names"
+    assert not set(seen) & {labels_digest(guess) for guess in guesses}
+
+
+async def test_offers_of_before_a_restart_of_the_holder_do_not_stop_a_scoring(room):
+    """Its labels have another salt, and so another digest, than the offers that the analyst remembers."""
+    await room.analyst.catalogues()
+    north = room.scoring["north"]
+    found = north._offered["products"]
+    again = offer("products", CatalogueSpec(file="products.npz"), found.rule, found.catalogue)
+    north._offered["products"] = again
+
+    assert again.labels_digest != found.labels_digest
+    assert (await room.analyst.score(ITEMS[0], "north/products", 1)).labels() == ["item 0"]
+
+
 async def test_labels_of_another_number_than_there_are_items_are_refused(room):
     north = room.scoring["north"]
-    few = msgspec.msgpack.encode(["item 0"])
+    few = msgspec.msgpack.encode((bytes(32), ["item 0"]))
     north._offered["products"] = replace(north._offered["products"], labels=few, labels_digest=labels_digest(few))
     with pytest.raises(ProtocolError, match="one label per item"):
         await room.analyst.score(ITEMS[0], "north/products")
