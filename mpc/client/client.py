@@ -4,9 +4,10 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable, Coroutine, Mapping
+from concurrent.futures import CancelledError
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 import msgspec
 from numpy.typing import ArrayLike
@@ -18,7 +19,7 @@ from mpc.client.jobs import Watcher
 from mpc.client.notebook import register
 from mpc.client.profile import Profile, find_profile
 from mpc.client.training import Measured, Step, TrainingRun, training_set
-from mpc.errors import InternalError
+from mpc.errors import InternalError, JobCancelled
 from mpc.keys.dictionary import Table
 from mpc.learn import FittedModel, Holdout, Spec, TrainingExplanation, complete, spec_from_mapping, to_mapping
 from mpc.plan import Explanation
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 __all__ = ["Client", "connect"]
 
 T = TypeVar("T")
+
+_ENDING_S: Final = 8.0
+"""A little more than a job may take to tell the coordinator that it is given up."""
 
 
 class Client:
@@ -56,6 +60,8 @@ class Client:
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result()
+        except CancelledError:
+            raise JobCancelled("the client was closed") from None
         except KeyboardInterrupt:
             future.cancel()
             raise
@@ -206,14 +212,23 @@ class Client:
         )
 
     def close(self) -> None:
-        """Close the connection. A second call does nothing."""
+        """Close the connection; jobs that are waited for are cancelled. A second call does nothing."""
         if self._closed:
             return
-        self._run(self._analyst.close())
+        self._run(self._end())
         self._closed = True
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(timeout=5)
         self._loop.close()
+
+    async def _end(self) -> None:
+        """Cancel what still runs on the loop, let it say so to the coordinator, and close."""
+        running = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in running:
+            task.cancel()
+        if running:
+            await asyncio.wait(running, timeout=_ENDING_S)
+        await self._analyst.close()
 
     def __enter__(self) -> Self:
         return self

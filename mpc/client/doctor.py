@@ -63,6 +63,8 @@ class Finding:
     level: Level
     text: str
     cure: str = ""
+    brief: str = ""
+    """For the archive, of a source: the same without names of hosts, files, tables and columns."""
 
     @classmethod
     def good(cls, area: str, check: str, text: str) -> Self:

@@ -174,7 +174,12 @@ def _told(entry: dict[str, Any]) -> Finding:
     level = Level.WARN if entry.get("works") else Level.FAIL
     cure = str(entry.get("cure", ""))
     return Finding(
-        area=AREA, check=str(entry["check"]), level=level if cure else Level.OK, text=str(entry["text"]), cure=cure
+        area=AREA,
+        check=str(entry["check"]),
+        level=level if cure else Level.OK,
+        text=str(entry["text"]),
+        cure=cure,
+        brief=str(entry.get("brief", "")),
     )
 
 
@@ -275,13 +280,17 @@ def _database(host: Host, check: str, url: str, tables: str) -> Finding:
         host.resolve(name)
     except OSError:
         cure = f"correct the name in its address, {name}, or DNS"
-        return Finding.bad(AREA, check, "the database's host name does not resolve", cure)
+        return _closed(check, "the database's host name does not resolve", cure)
     try:
         host.dial(name, port)
     except OSError as error:
         cure = f"start the database at {name}:{port}, or open the firewall between this node and it"
-        return Finding.bad(AREA, check, f"the database does not answer ({error.strerror or error})", cure)
+        return _closed(check, f"the database does not answer ({error.strerror or error})", cure)
     return Finding.good(AREA, check, f"{tables}; a database answers")
+
+
+def _closed(check: str, text: str, cure: str) -> Finding:
+    return Finding(area=AREA, check=check, level=Level.FAIL, text=text, cure=cure, brief=text)
 
 
 def _disk(host: Host, member: MemberFolder) -> Iterator[Finding]:

@@ -1,6 +1,7 @@
 """One job from the analyst's side: sign, submit, watch, fetch, verify, open."""
 
 import asyncio
+import contextlib
 import functools
 import secrets
 import threading
@@ -12,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from mpc.entropy import SystemEntropy
-from mpc.errors import InternalError, JobCancelled, ProtocolError, WireError
+from mpc.errors import InternalError, JobCancelled, MpcError, ProtocolError, WireError
 from mpc.keys.identity import IdentityKey, verify_signed
 from mpc.keys.manifest import Manifest
 from mpc.keys.public import PublicKey
@@ -43,6 +44,10 @@ Watcher = Callable[[m.JobEvent], None]
 
 _GRACE_S: Final = 5.0
 """How long after a job's expiry the coordinator may still take to say so."""
+
+
+_LAST_WORD_S: Final = 5.0
+"""How long the coordinator may take to hear that a job is given up; it forgets the job at its expiry anyway."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,7 +201,9 @@ class PreparedJob:
                     await peer.submit(m.SubmitRequest(request=self.signed, recipient_key=self.public.data))
                     await self._wait(peer, watcher)
                 except asyncio.CancelledError:
-                    await asyncio.shield(peer.cancel(reference))
+                    # Whoever gives up hears of just that, though the coordinator may be the reason.
+                    with contextlib.suppress(MpcError, TimeoutError):
+                        await asyncio.wait_for(peer.cancel(reference), _LAST_WORD_S)
                     raise
                 waited = self.clock.monotonic()
                 outcome = await self._fetch(peer, header_of)

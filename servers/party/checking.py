@@ -29,6 +29,9 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
     check: str
     text: str
     cure: str = ""
+    brief: str = ""
+    """The same without the owner's names, for an archive that others read."""
+
     works: bool = False
     """Whether the node works in spite of it."""
 
@@ -69,7 +72,7 @@ def _source(name: str, spec: SourceSpec, base: Path, dictionary: Dictionary, lim
             text = f"table {table}: {reason} ({error.detail})" if error.detail else f"table {table}: {reason}"
             if isinstance(error, ConfigurationError):
                 text = error.detail
-            found = [Checked(check=check, text=text, cure=_cure(error, name, one.origin or table))]
+            found = [Checked(check=check, text=text, cure=_cure(error, name, one.origin or table), brief=reason)]
         for problem in found:
             if problem.text not in said:
                 yield problem

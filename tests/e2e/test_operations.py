@@ -20,7 +20,7 @@ import tomli_w
 
 from mpc.client import LocalRoom, aio
 from mpc.client.local import free_ports
-from mpc.errors import MpcError, PlanError, TransportError
+from mpc.errors import JobCancelled, MpcError, PlanError, TransportError
 from mpc.keys.files import KeyFolder
 from mpc.parties import Role
 
@@ -353,3 +353,35 @@ async def main():
     print("drains" if ended.is_set() else "ignored")
 asyncio.run(main())
 """
+
+
+def test_a_client_that_is_closed_ends_what_it_waits_for_here_and_at_the_coordinator(operated, held):
+    asking, victim = held
+    started = time.monotonic()
+    asking.client.close()
+    asking.join(timeout=10)
+
+    assert not asking.is_alive()
+    assert isinstance(asking.outcome, JobCancelled)
+    assert time.monotonic() - started < 10
+    other = operated.room.client()
+    eventually(lambda: other._run(other.analyst.jobs(1)).jobs[0].state == "ABORTED")
+    victim.send_signal(signal.SIGCONT)
+    assert rows_of(operated.room) == [{"n": 300}]
+
+
+async def test_a_query_that_is_given_up_in_time_is_cancelled_and_nothing_else_is_left(operated, held):
+    asking, victim = held
+    before = asyncio.all_tasks()
+    async with aio.connect(operated.room.folder / "analyst") as analyst:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1.0):
+                await analyst.sql(COUNT)
+        victim.send_signal(signal.SIGCONT)
+        while (await analyst.jobs(1)).jobs[0].state != "ABORTED":  # noqa: ASYNC110 - another process's state
+            await asyncio.sleep(0.05)
+    await asyncio.sleep(0)
+
+    assert asyncio.all_tasks() == before
+    await asyncio.to_thread(asking.join, 30)
+    assert asking.outcome == [{"n": 300}]
