@@ -1,5 +1,6 @@
 """What working memory holds after use: memory that waits in a pool, or goes back to the system, holds no secret."""
 
+import gc
 import inspect
 
 import numpy as np
@@ -148,3 +149,14 @@ def test_a_pool_takes_a_piece_back_whatever_happens_and_hands_it_out_again():
         raise KeyError
 
     assert len(pool._idle) == 2
+
+
+@pytest.mark.parametrize("kind", ["encryptor", "decryptor"])
+def test_the_form_of_a_secret_that_products_read_goes_with_its_holder(pair, kind):
+    holder = (secret.symmetric_encryptor if kind == "encryptor" else secret.decryptor)(key(pair))
+    table = holder._minus_s if kind == "encryptor" else holder._s
+    assert table.any()
+    del holder
+    gc.collect()
+
+    assert not table.any()

@@ -5,6 +5,7 @@ secret, the key's error and the uniform half follow; a group's key travels as th
 """
 
 import functools
+import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, NoReturn
@@ -117,6 +118,7 @@ class SymmetricEncryptor:
         self._execution = execution
         self._entropy = entropy or SystemEntropy()
         self._minus_s = _secret_multipliers(self._ring, secret.material(), negate=True)
+        weakref.finalize(self, release, self._minus_s)
 
     def __reduce__(self) -> NoReturn:
         raise KeyAccessError("what holds a secret key is not pickled")
@@ -205,6 +207,7 @@ class RlweDecryptor:
         self._ring = execution.ring(self._parameters)
         self._execution = execution
         self._s = _secret_multipliers(self._ring, secret.open_once(), negate=False)
+        weakref.finalize(self, release, self._s)
 
     def __reduce__(self) -> NoReturn:
         raise KeyAccessError("what holds a secret key is not pickled")
