@@ -359,8 +359,8 @@ class Hub:
         """
         self._draining = True
         idle_since = self._clock.monotonic()
-        while waiting := [live for live in self._live.values() if not live.over]:
-            if any(not live.state.final for live in waiting):
+        while (waiting := [live for live in self._live.values() if not live.over]) or self._planning:
+            if self._planning or any(not live.state.final for live in waiting):
                 idle_since = self._clock.monotonic()
             if self._clock.monotonic() - idle_since > _FETCH_S:
                 return

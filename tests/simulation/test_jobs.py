@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import threading
 
 import duckdb
 import msgspec
@@ -91,6 +92,26 @@ async def test_more_jobs_than_may_wait_are_refused(room, tables):
     assert len(refused) == 2
     assert all("jobs that wait" in str(one) for one in refused)
     await assert_recovers(room)
+
+
+async def test_a_drain_waits_for_a_job_that_is_just_being_written_down(room, monkeypatch):
+    plan, written = room.hub._store.plan, threading.Event()
+
+    def slowly(*args):
+        written.wait(5)
+        return plan(*args)
+
+    monkeypatch.setattr(room.hub._store, "plan", slowly)
+    asked = asyncio.create_task(room.sql(PLAIN))
+    while not room.hub._planning:  # noqa: ASYNC110 - the hub tells nobody of it
+        await asyncio.sleep(0.01)
+    drain = asyncio.create_task(room.hub.drain())
+    await asyncio.sleep(0.2)
+    assert not drain.done()
+    written.set()
+
+    assert (await asked).rows[0]["n"] == 90
+    await drain
 
 
 async def test_a_job_that_waits_can_be_cancelled_and_expires(room):
