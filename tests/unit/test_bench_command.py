@@ -106,7 +106,7 @@ def test_a_busy_machine_reports_nothing(tmp_path, capfd, monkeypatch):
 
     monkeypatch.setattr(runner, "_ATTEMPTS", 1)
 
-    def read(self, _clock=None):
+    def read(self):
         self.readings.append(Reading(*[float(next(busy) % 2 + 1)] * 2))
         return self.readings[-1]
 
@@ -183,7 +183,10 @@ def test_results_survive_a_report_that_fails(tmp_path, capfd, monkeypatch):
         ("--into", "README.md", "--smoke", "--only", "micro/masks/p2"),
     ],
 )
-def test_options_that_would_be_ignored_are_refused(words):
+def test_options_that_would_be_ignored_are_refused(words, tmp_path, monkeypatch):
+    monkeypatch.setenv("SEALROOM_COSTS", str(tmp_path / "costs.toml"))
+    monkeypatch.setattr(calibrating, "calibrate", lambda *_args, **_more: pytest.fail("something was measured"))
+
     with pytest.raises(typer.BadParameter):
         run(*words)
 

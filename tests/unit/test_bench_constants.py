@@ -7,7 +7,6 @@ import msgspec
 import pytest
 
 from mpc.client.bench import calibrating, sums
-from mpc.client.bench.cases import ClockKind
 from mpc.client.bench.drift import Drift, Reading
 from mpc.errors import ConfigurationError, ResourceExhausted
 from mpc.params import SchemeId
@@ -142,7 +141,7 @@ def test_calibration_measures_constants_of_this_machine(monkeypatch):
 
 def test_a_busy_machine_is_not_calibrated(monkeypatch):
     class Busy:
-        def read(self, _clock):
+        def read(self):
             return None
 
         def beside(self, *_):
@@ -160,16 +159,21 @@ def test_a_busy_machine_is_not_calibrated(monkeypatch):
 
 
 def test_the_cost_of_a_job_is_judged_by_elapsed_time(monkeypatch):
-    class Waiting(Drift):
-        def read(self, clock=ClockKind.CPU):
-            self.readings.append(Reading(1.0, 1.0, 0.5 if clock is ClockKind.WALL else 0.0))
+    class Slowed(Drift):
+        """Processor time stays as it is; elapsed time is twice as long at the end, which follows the job."""
+
+        def read(self):
+            self.readings.append(Reading(1.0, 2.0 if len(self.readings) == 4 else 1.0))
             return self.readings[-1]
 
     monkeypatch.setattr(calibrating, "_SETS", {SchemeId.CLEAR: ("insecure-clear-4096-t62", 1, 2)})
     monkeypatch.setattr(calibrating, "_SAMPLES", 1)
+    steps = []
 
     with pytest.raises(ResourceExhausted, match="a job in a room"):
-        calibrating.calibrate(drift=Waiting(), with_room=False)
+        calibrating.calibrate(steps.append, drift=Slowed(), with_room=False)
+
+    assert len(steps) == 5
 
 
 def test_a_broken_file_of_constants_can_be_replaced_by_calibrating(tmp_path, monkeypatch):

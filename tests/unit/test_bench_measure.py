@@ -190,7 +190,7 @@ class ScriptedDrift(Drift):
         super().__init__(limit=limit)
         self.times = list(times)
 
-    def read(self, clock=ClockKind.CPU):
+    def read(self):
         now = self.times.pop(0) if len(self.times) > 1 else self.times[0]
         self.readings.append(Reading(now, now))
         return self.readings[-1]
@@ -209,7 +209,8 @@ def test_the_reference_is_of_the_faster_half():
     assert drift.beside(Reading(1.02, 1.02), Reading(1.53, 1.53), ClockKind.WALL) == pytest.approx(0.5)
 
 
-def test_a_neighbour_that_is_always_there_is_seen():
+@pytest.mark.parametrize("clock", list(ClockKind))
+def test_a_neighbour_that_is_always_there_is_seen(clock):
     neighbours = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(min(cores(), 4))]
     try:
         with pytest.raises(ResourceExhausted, match="a/b"):
@@ -220,13 +221,14 @@ def test_a_neighbour_that_is_always_there_is_seen():
             neighbour.wait()
 
 
-def test_elapsed_time_is_judged_by_waiting_and_processor_time_is_not():
+@pytest.mark.parametrize("clock", list(ClockKind))
+def test_a_row_is_judged_by_waiting_whatever_its_clock(clock):
     drift = Drift(readings=[Reading(1.0, 1.0)])
     quiet, waiting = Reading(1.0, 1.0), Reading(1.0, 1.0, 0.4)
 
-    assert drift.beside(quiet, waiting, ClockKind.WALL) == 0.4
-    assert drift.beside(waiting, quiet, ClockKind.WALL) == 0.4
-    assert drift.beside(waiting, waiting, ClockKind.CPU) == 0.0
+    assert drift.beside(quiet, waiting, clock) == 0.4
+    assert drift.beside(waiting, quiet, clock) == 0.4
+    assert drift.beside(quiet, Reading(1.5, 1.5, 0.4), clock) == 0.5
 
 
 def test_what_a_row_leaves_behind_is_waited_out(monkeypatch):
@@ -234,13 +236,15 @@ def test_what_a_row_leaves_behind_is_waited_out(monkeypatch):
     monkeypatch.setattr(drifting, "waited", lambda: next(seen))
     monkeypatch.setattr(drifting, "_PAUSE_S", 0.0)
 
-    assert Drift().read(ClockKind.WALL).waited == 0.01
+    assert Drift().read().waited == 0.01
 
 
-def test_a_reading_for_processor_time_does_not_wait(monkeypatch):
-    monkeypatch.setattr(drifting, "waited", lambda: pytest.fail("it waited"))
+def test_waiting_that_stays_is_the_least_that_was_seen(monkeypatch):
+    seen = iter([0.5, 0.3, 0.4, 0.6, 9.0])
+    monkeypatch.setattr(drifting, "waited", lambda: next(seen))
+    monkeypatch.setattr(drifting, "_PAUSE_S", 0.0)
 
-    assert Drift().read().waited == 0.0
+    assert Drift().read().waited == 0.3
 
 
 def run_one(drift, work=None, level=Level.QUICK):

@@ -73,7 +73,7 @@ def calibrate(
     def next_is(what: str, clock: ClockKind = ClockKind.CPU) -> None:
         progress(what)
         if drift is not None:
-            readings.append((what, clock, drift.read(clock)))
+            readings.append((what, clock, drift.read()))
 
     with threads_limited(1):
         lines = {}
@@ -90,7 +90,7 @@ def calibrate(
     packing_ns = max(0.0, lines[SchemeId.CLEAR]["party"].slot_ns - mask_ns)
     next_is("a job in a room of three parties", ClockKind.WALL)
     job_s, sum_s = _job_and_sum_s() if with_room else (DEFAULT_MODEL.job_s, DEFAULT_MODEL.sum_s)
-    next_is("end", ClockKind.WALL)
+    next_is("end")
     if drift is not None:
         steps = itertools.pairwise(readings)
         drift.judge({what: drift.beside(before, after, clock) for (what, clock, before), (_, _, after) in steps})

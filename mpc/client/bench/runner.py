@@ -115,9 +115,9 @@ class Runner:
     def _measure(self, case: Case, work: Work) -> None:
         best: tuple[float, Row, Reading, Reading] | None = None
         for attempt in range(_ATTEMPTS if self.judged else 1):
-            before = self.drift.read(work.clock)
+            before = self.drift.read()
             measured = measure(work, effort_of(self.level))
-            after = self.drift.read(work.clock)
+            after = self.drift.read()
             moved = self.drift.beside(before, after, work.clock)
             if best is None or moved < best[0]:
                 best = (moved, self._row(case, work, measured), before, after)
