@@ -3,7 +3,10 @@
 import datetime as dt
 import errno
 import json
+import re
 import socket
+import subprocess
+import sys
 import zipfile
 from dataclasses import replace
 
@@ -403,6 +406,17 @@ def test_the_command_reports_for_machines_and_fails_with_the_area(north, capsys)
 def test_a_folder_without_a_member_is_an_error(tmp_path, capsys):
     assert main(["doctor", "--folder", str(tmp_path)]) == 3
     assert "not a member's folder" in capsys.readouterr().err
+
+
+def test_every_line_of_a_node_that_cannot_bind_is_json(north):
+    file = north.path / "party.toml"
+    file.write_text(re.sub('listen = ".*"', 'listen = "no-such-host.invalid:7443"', file.read_text()))
+    command = [sys.executable, "-m", "mpc.client.cli", "party", "serve", "--quiet", "-C", str(north.path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=90)
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+
+    assert done.returncode == 3
+    assert "cannot listen on no-such-host.invalid:7443" in lines[-1]["event"]
 
 
 # ---- the archive -------------------------------------------------------------------------------------------------

@@ -166,6 +166,7 @@ def _serve(terminal: Terminal, folder: str, role: "Role", log_level: str) -> Non
     configuration = (member.path / CONFIGURATIONS[role]).resolve()
     module = f"servers.{role.value}"
     words = [sys.executable, "-m", module, "--config", str(configuration), "--log-level", log_level]
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its own lines are not JSON; what they say, ours say
     os.execv(sys.executable, words)  # noqa: S606 - signals and the exit code are then the node's own
 
 
