@@ -110,9 +110,11 @@ class Drift:
 
     Args:
         limit: Largest relative distance from the reference that is accepted.
+        patience: How often a reading that waited is taken again.
     """
 
     limit: float = DEFAULT_LIMIT
+    patience: int = _WAITS
     readings: list[Reading] = field(default_factory=list)
     repeated: int = 0
 
@@ -123,7 +125,7 @@ class Drift:
 
     def _waited(self) -> float:
         least = waited()
-        for _ in range(_WAITS):
+        for _ in range(self.patience):
             if least <= self.limit / 2:
                 break
             time.sleep(_PAUSE_S)

@@ -54,6 +54,8 @@ class Runner:
         Raises:
             ResourceExhausted: The machine was not quiet.
         """
+        if not self.judged:
+            self.drift.patience = 0
         started, clock = dt.datetime.now(dt.UTC), time.monotonic()
         self.drift.read()
         done = 0
