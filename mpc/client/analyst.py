@@ -140,7 +140,7 @@ class Analyst(ScoringCalls):
             body=plan.sql,
             plan_digest=plan.digest,
             participants=participants,
-            lifetime_s=int(timeout_s),
+            timeout_s=timeout_s,
         )
         signed = time.monotonic()
 
@@ -190,7 +190,7 @@ class Analyst(ScoringCalls):
             body=json.dumps(to_mapping(spec), sort_keys=True),
             plan_digest=training_digest(complete(spec, table)),
             participants=table.parties,
-            lifetime_s=int(timeout_s),
+            timeout_s=timeout_s,
             job=resume,
             attempt=attempt,
         )
@@ -240,7 +240,7 @@ class Analyst(ScoringCalls):
             body=json.dumps({"model": model, "spec": to_mapping(spec)}, sort_keys=True),
             plan_digest=evaluation_digest(model, completed),
             participants=table.parties,
-            lifetime_s=int(timeout_s),
+            timeout_s=timeout_s,
         )
         outcome = await job.run(self.peer, no_round)
         learned = (("parties and analyst", "the summed quality measures on the held-out rows"),)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import functools
+import math
 import secrets
 import threading
 from collections.abc import Callable, Sequence
@@ -13,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from mpc.entropy import SystemEntropy
-from mpc.errors import InternalError, JobCancelled, MpcError, ProtocolError, WireError
+from mpc.errors import InternalError, JobCancelled, MpcError, ParameterError, ProtocolError, WireError
 from mpc.keys.identity import IdentityKey, verify_signed
 from mpc.keys.manifest import Manifest
 from mpc.keys.public import PublicKey
@@ -38,16 +39,26 @@ from mpc.wire.job import JobKind, JobRequest, JobState, request_digest
 from mpc.wire.limits import MAX_SEALED_BYTES
 from mpc.wire.notes import SealedNote, note_body_digest, note_context, split_notes
 
-__all__ = ["KeyPool", "Note", "NoteReader", "Outcome", "PreparedJob", "Watcher", "latest", "warm_analyst"]
+__all__ = ["KeyPool", "Note", "NoteReader", "Outcome", "PreparedJob", "Watcher", "latest", "lifetime", "warm_analyst"]
 
 Watcher = Callable[[m.JobEvent], None]
 
 _GRACE_S: Final = 5.0
 """How long after a job's expiry the coordinator may still take to say so."""
 
-
 _LAST_WORD_S: Final = 5.0
 """How long the coordinator may take to hear that a job is given up; it forgets the job at its expiry anyway."""
+
+
+def lifetime(timeout_s: float, most: int) -> int:
+    """A job's lifetime in whole seconds, as long as the room allows.
+
+    Raises:
+        ParameterError: It is not a positive number of seconds.
+    """
+    if not (math.isfinite(timeout_s) and timeout_s > 0):
+        raise ParameterError("a job's lifetime is a positive number of seconds")
+    return min(max(1, int(timeout_s)), most)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,12 +163,17 @@ class PreparedJob:
         body: str,
         plan_digest: bytes,
         participants: Sequence[str],
-        lifetime_s: int,
+        timeout_s: float,
         options: tuple[tuple[str, str], ...] = (),
         job: str = "",
         attempt: int = 1,
     ) -> "PreparedJob":
-        """Sign a request under fresh keys."""
+        """Sign a request under fresh keys.
+
+        Raises:
+            ParameterError: The timeout is not a positive number of seconds.
+        """
+        lifetime_s = lifetime(timeout_s, manifest.floor.job_lifetime_s)
         sealing = SealingKey()
         public, secret = keys
         now = int(clock.now())
@@ -173,7 +189,7 @@ class PreparedJob:
             recipient_key_digest=public.digest,
             sealing_key=sealing.public,
             issued_at=now,
-            expires_at=now + min(lifetime_s, manifest.floor.job_lifetime_s),
+            expires_at=now + lifetime_s,
             options=options,
         )
         return cls(

@@ -1,6 +1,5 @@
 """What an analyst scores with, checked before a query of the budget is spent on it."""
 
-import math
 import operator
 from typing import Final
 
@@ -11,7 +10,7 @@ from mpc.client.score_plan import OfferedCatalogue
 from mpc.errors import ParameterError, RangeError
 from mpc.score.spec import Measure
 
-__all__ = ["best_of", "lifetime", "query_vectors", "rescaled"]
+__all__ = ["best_of", "query_vectors", "rescaled"]
 
 _LARGEST_FACTOR: Final = 2.0**512
 """Scores and errors that are brought back by it stay normal doubles."""
@@ -49,17 +48,6 @@ def best_of(k: int | None, rows: int) -> int:
     if wanted < 1:
         raise ParameterError("the best k items, k a whole number of at least 1")
     return min(wanted, rows)
-
-
-def lifetime(timeout_s: float, most: int) -> int:
-    """A job's lifetime in whole seconds, as long as the room allows.
-
-    Raises:
-        ParameterError: It is not a positive number of seconds.
-    """
-    if not (math.isfinite(timeout_s) and timeout_s > 0):
-        raise ParameterError("a job's lifetime is a positive number of seconds")
-    return min(max(1, int(timeout_s)), most)
 
 
 def rescaled(

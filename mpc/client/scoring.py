@@ -13,10 +13,11 @@ import msgspec
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mpc.client.jobs import lifetime
 from mpc.client.profile import Profile
 from mpc.client.score_answer import ScoreAnswer, ScoreReport, ranked_rows
 from mpc.client.score_plan import OfferedCatalogue, ScoreExplanation, disclosures, explain_scoring, find_offer
-from mpc.client.score_query import best_of, lifetime, query_vectors, rescaled
+from mpc.client.score_query import best_of, query_vectors, rescaled
 from mpc.client.score_upload import Upload
 from mpc.errors import (
     BudgetExhausted,

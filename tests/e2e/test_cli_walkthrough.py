@@ -174,6 +174,16 @@ def test_the_query_answers(room):
     assert "added" in err
 
 
+def test_a_file_that_cannot_be_written_is_refused_before_the_query_is_asked(room):
+    before = json.loads(_sealroom("jobs", "list", "-r", room.base / "ana", "--json"))["jobs"]
+    for where in (room.base, room.base / "absent" / "rows.csv"):
+        code, out, err = _run("query", "-r", room.base / "ana", BY_REGION, "-o", where)
+        assert (code, out) == (3, "")
+        assert "cannot be written" in err
+
+    assert json.loads(_sealroom("jobs", "list", "-r", room.base / "ana", "--json"))["jobs"] == before
+
+
 def test_the_query_answers_machines_with_a_report(room):
     code, out, err = _run("query", "-r", room.base / "ana", "SELECT SUM(amount) AS s FROM sales", "--json")
     found = json.loads(out)

@@ -109,7 +109,7 @@ async def test_bent_bodies_are_refused_by_name(room, name, kind):
         body=text,
         plan_digest=digest if kind is JobKind.EVALUATE else training_digest(completed),
         participants=table.parties,
-        lifetime_s=60,
+        timeout_s=60,
     )
 
     with pytest.raises(MpcError) as caught:

@@ -16,6 +16,7 @@ from mpc.errors import (
     IntegrityError,
     JobCancelled,
     MpcError,
+    ParameterError,
     PartyLost,
     PartyUnavailable,
     PolicyDenied,
@@ -147,6 +148,14 @@ async def test_a_job_that_waits_can_be_cancelled_and_expires(room):
 
     assert [(await one).rows[0]["n"] for one in working] == [90, 90]
     await assert_recovers(room)
+
+
+@pytest.mark.parametrize("timeout_s", [0, -1.0, float("nan"), float("inf")])
+async def test_a_lifetime_that_is_none_is_refused_before_anything_is_sent(room, timeout_s):
+    with pytest.raises(ParameterError, match="positive number of seconds"):
+        await room.analyst.sql(PLAIN, timeout_s=timeout_s)
+
+    assert room.network.calls == []
 
 
 async def test_the_nodes_are_idle_after_a_job(room):

@@ -1,6 +1,7 @@
 """`sealroom query`, `explain` and `tables`."""
 
 import asyncio
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -92,7 +93,7 @@ def query(
 ) -> None:
     """Ask the room a question in SQL; only you can open the answer."""
     terminal: Terminal = context.obj
-    wanted, seconds = stated_output(format_, timeout)
+    wanted, seconds = stated_output(format_, timeout, output)
     text = _text(sql, file)
     line = stated_line(bandwidth, latency)
     asking = _Asking(terminal, scheme, line, seconds, wanted, output, report=report)
@@ -273,14 +274,22 @@ def explain(
         print(found.text())  # noqa: T201 - the result
 
 
-def stated_output(format_: str, timeout: str) -> "tuple[Format, float]":
-    """The stated format, and the stated timeout in seconds."""
+def stated_output(format_: str, timeout: str, output: Path | None) -> "tuple[Format, float]":
+    """The stated format, and the stated timeout in seconds.
+
+    Raises:
+        ConfigurationError: The file could not be written: what an answer costs is not spent on that.
+    """
     from mpc.client.cli.formats import Format, duration_s
+    from mpc.errors import ConfigurationError
 
     try:
-        return Format(format_), duration_s(timeout)
+        stated = Format(format_), duration_s(timeout)
     except ValueError as error:
         raise typer.BadParameter(f"{error}: --format is table, json or csv; --timeout is 90s, 10m or 1h") from None
+    if output is not None and (output.is_dir() or not os.access(output if output.exists() else output.parent, os.W_OK)):
+        raise ConfigurationError(f"{output} cannot be written")
+    return stated
 
 
 def stated_line(bandwidth: str | None, latency: str | None) -> "Line | None":

@@ -1,6 +1,5 @@
 """`sealroom score` and `sealroom catalogues`."""
 
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -82,10 +81,8 @@ def score(
 ) -> None:
     """Score a party's catalogue for a vector that nobody else sees; only you can open the scores."""
     terminal: Terminal = context.obj
-    wanted, seconds = stated_output(format_, timeout)
+    wanted, seconds = stated_output(format_, timeout, output)
     query = _read(vectors)
-    if output is not None:
-        _require_writable(output)
     with session(room) as (analyst, runner):
         if explain:
             queries = 1 if query.ndim == 1 else len(query)
@@ -147,14 +144,6 @@ def _read(name: str) -> "NDArray[np.float64]":
         raise ConfigurationError(f"{name}: {error.detail}") from None
     except (OSError, ValueError, EOFError) as error:
         raise ConfigurationError(f"{name} holds no vectors: {error}") from None
-
-
-def _require_writable(output: Path) -> None:
-    """Refuse a file that could not be written (`ConfigurationError`) before a query of the budget is spent on it."""
-    from mpc.errors import ConfigurationError
-
-    if output.is_dir() or not os.access(output if output.exists() else output.parent, os.W_OK):
-        raise ConfigurationError(f"{output} cannot be written")
 
 
 def _numbers(text: str) -> Iterator[list[float]]:
