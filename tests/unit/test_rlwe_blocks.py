@@ -5,7 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from mpc.schemes.rlwe.blocks import Execution, for_blocks
+from mpc.params import parameter_set
+from mpc.schemes.rlwe.blocks import DEFAULT, Execution, for_blocks, least_blocks
 
 TWO = Execution(threads=2)
 
@@ -61,3 +62,8 @@ def test_a_failure_comes_out_when_all_have_stopped(failing, kind):
     with pytest.raises(kind, match="this one"):
         for_blocks(8, TWO, work)
     assert not at_work
+
+
+@pytest.mark.parametrize(("name", "blocks"), [("rlwe-2048-t30", 4), ("rlwe-4096-t60", 1), ("rlwe-8192-t60", 1)])
+def test_a_thread_is_woken_for_so_much_work_whatever_the_ring(name, blocks):
+    assert least_blocks(DEFAULT.ring(parameter_set(name)), 1 << 16) == blocks

@@ -32,6 +32,7 @@ __all__ = [
     "block_of",
     "expand_seeds",
     "for_blocks",
+    "least_blocks",
     "readers",
     "release",
 ]
@@ -123,6 +124,11 @@ def for_blocks(count: int, execution: Execution, work: Callable[[range], None], 
     for one in begun:
         if not one.cancelled():
             one.result()
+
+
+def least_blocks(constants: Ring, residues: int) -> int:
+    """How many blocks have so many residues: a thread is not woken for fewer than take half a millisecond."""
+    return max(1, residues // (LANES * constants.degree * constants.primes))
 
 
 @functools.cache

@@ -1,6 +1,7 @@
 """Encryption to a public key, and the reading of such keys."""
 
 import functools
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,16 +12,19 @@ from mpc.keys.public import PublicKey
 from mpc.params.base import ParameterSet, SetId
 from mpc.params.catalogue import parameter_set
 from mpc.schemes.base import Slots, check_slots
-from mpc.schemes.rlwe.blocks import DEFAULT, Execution, Pool, block_of, expand_seeds, for_blocks, release
+from mpc.schemes.rlwe.blocks import DEFAULT, Execution, Pool, block_of, expand_seeds, for_blocks, least_blocks, release
 from mpc.schemes.rlwe.kernels import pipeline
 from mpc.schemes.rlwe.keystream import VectorKeystream
 from mpc.schemes.rlwe.noise import bounds
 from mpc.schemes.rlwe.ring import LANES, Ring, error_words
 from mpc.schemes.rlwe.wire import Kind, encode, parse_key, wire_format
 
-__all__ = ["PublicEncryptor", "expand_key_seed", "read_public_key"]
+__all__ = ["ENCRYPTED_RESIDUES", "PublicEncryptor", "expand_key_seed", "read_public_key"]
 
 Words = NDArray[np.uint64]
+
+ENCRYPTED_RESIDUES: Final = 1 << 16
+"""What is encrypted in half a millisecond."""
 
 
 def read_public_key(constants: Ring, data: bytes) -> tuple[Words, Words]:
@@ -83,7 +87,12 @@ class PublicEncryptor:
         if not count:
             return out
         stream = VectorKeystream(self._entropy.token(32))
-        for_blocks(-(-count // LANES), self._execution, lambda blocks: self._encrypt(slots, stream, blocks, out))
+        for_blocks(
+            -(-count // LANES),
+            self._execution,
+            lambda blocks: self._encrypt(slots, stream, blocks, out),
+            least=least_blocks(self._ring, ENCRYPTED_RESIDUES),
+        )
         return out
 
     def _encrypt(self, slots: Slots, stream: VectorKeystream, blocks: range, out: list[bytes]) -> None:

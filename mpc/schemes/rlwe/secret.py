@@ -20,8 +20,18 @@ from mpc.keys.secret import SecretKey
 from mpc.params.base import ParameterSet, SetId
 from mpc.params.catalogue import parameter_set
 from mpc.schemes.base import Decryptor, Encryptor, Slots, check_slots
-from mpc.schemes.rlwe.blocks import DEFAULT, Execution, Pool, block_of, expand_seeds, for_blocks, readers, release
-from mpc.schemes.rlwe.encryption import expand_key_seed
+from mpc.schemes.rlwe.blocks import (
+    DEFAULT,
+    Execution,
+    Pool,
+    block_of,
+    expand_seeds,
+    for_blocks,
+    least_blocks,
+    readers,
+    release,
+)
+from mpc.schemes.rlwe.encryption import ENCRYPTED_RESIDUES, expand_key_seed
 from mpc.schemes.rlwe.kernels import pipeline
 from mpc.schemes.rlwe.keystream import VectorKeystream
 from mpc.schemes.rlwe.noise import bounds
@@ -46,8 +56,8 @@ __all__ = [
 
 Words = NDArray[np.uint64]
 
-_LEAST_RESIDUES: Final = 1 << 17
-"""What a thread must have to open before it is woken: half a millisecond's work."""
+_OPENED_RESIDUES: Final = 1 << 17
+"""What is opened in half a millisecond."""
 
 _MATERIAL_BYTES: Final = 32
 _DERIVE: Final = b"sealroom/v1/rlwe/derive"
@@ -143,6 +153,7 @@ class SymmetricEncryptor:
                     -(-count // LANES),
                     self._execution,
                     lambda blocks, stream=stream, seed=seed: self._encrypt(slots, stream, seed, blocks, out),  # type: ignore[misc]
+                    least=least_blocks(self._ring, ENCRYPTED_RESIDUES),
                 )
             except WireError:  # the seed gives too few residues (2^-60 or less): nothing has left, take another
                 continue
@@ -225,7 +236,7 @@ class RlweDecryptor:
         """
         batch = parse_batch(ciphertexts, self._parameters)
         out = np.empty((-(-len(batch) // LANES), LANES, self._ring.degree), dtype=np.uint64)
-        least = max(2, _LEAST_RESIDUES // (LANES * self._ring.degree * self._ring.primes))
+        least = least_blocks(self._ring, _OPENED_RESIDUES)
         for_blocks(out.shape[0], self._execution, lambda blocks: self._decrypt(batch, blocks, out), least=least)
         return out.reshape(-1, self._ring.degree)[: len(batch)]
 
