@@ -123,8 +123,11 @@ def evaluator(parameters: ParameterSet) -> Evaluator:
 
 
 def keystream(parameters: ParameterSet) -> Callable[[bytes], Keystream]:
-    """What makes keystreams fastest where this scheme encrypts: the same words for a key, whichever makes them."""
-    if parameters.scheme is SchemeId.RLWE:
+    """What makes keystreams fastest where this scheme encrypts: the same words for a key, whichever makes them.
+
+    `clear` makes them as `rlwe` does, so that the two differ by encryption alone.
+    """
+    if parameters.scheme in {SchemeId.RLWE, SchemeId.CLEAR}:
         from mpc.schemes.rlwe.keystream import VectorKeystream
 
         return VectorKeystream

@@ -38,6 +38,7 @@ _CIPHERTEXTS: Final[Mapping[Level, tuple[int, int]]] = {
 _CLEAR: Final = PARAMETER_SETS[next(name for name, s in PARAMETER_SETS.items() if s.scheme is SchemeId.CLEAR)]
 _MASK_PARTIES: Final = (2, 3, 5)
 _MASK_WIDTH: Final = 58
+_MASK_SET: Final = "rlwe-4096-t60"
 _FLOODING_BITS: Final = 40
 
 
@@ -279,14 +280,15 @@ def scheme_cases(level: Level) -> Iterator[Case]:
 def _masking(parties: int, slots: int, _resources: Resources) -> Iterator[Work]:
     names = [PartyId(f"p{i}") for i in range(parties)]
     keys = {p: SystemEntropy().token(32) for p in names[1:]}
-    masks = PairwiseMasks.derive(names[0], keys)
+    stream = public.keystream(PARAMETER_SETS[_MASK_SET])
+    masks = PairwiseMasks.derive(names[0], keys, stream=stream)
     limbs = np.arange(slots, dtype=np.uint64).reshape(-1, 1)
     word = np.uint64((1 << _MASK_WIDTH) - 1)
 
     def check(masked: Slots) -> None:
         total = masked.copy()
         for name in names[1:]:
-            other = PairwiseMasks.derive(name, {names[0]: keys[name]})
+            other = PairwiseMasks.derive(name, {names[0]: keys[name]}, stream=stream)
             total += other.mask_values(np.zeros_like(limbs), 0, _MASK_WIDTH)
         expect(np.array_equal(total & word, limbs), "masks do not cancel")
 
