@@ -20,7 +20,7 @@ from mpc.entropy import Keystream, SystemEntropy, expand
 from mpc.errors import ParameterError
 from mpc.keys.public import PublicKey
 from mpc.keys.secret import SecretKey
-from mpc.params import PARAMETER_SETS, ParameterSet, SchemeId
+from mpc.params import PARAMETER_SETS, ParameterSet, SchemeId, SetId
 from mpc.parties import PartyId
 from mpc.schemes import public, secret
 from mpc.schemes.base import Ability, Slots
@@ -38,7 +38,7 @@ _CIPHERTEXTS: Final[Mapping[Level, tuple[int, int]]] = {
 _CLEAR: Final = PARAMETER_SETS[next(name for name, s in PARAMETER_SETS.items() if s.scheme is SchemeId.CLEAR)]
 _MASK_PARTIES: Final = (2, 3, 5)
 _MASK_WIDTH: Final = 58
-_MASK_SET: Final = "rlwe-4096-t60"
+_MASK_SET: Final = PARAMETER_SETS[SetId("rlwe-4096-t60")]
 _FLOODING_BITS: Final = 40
 
 
@@ -280,7 +280,7 @@ def scheme_cases(level: Level) -> Iterator[Case]:
 def _masking(parties: int, slots: int, _resources: Resources) -> Iterator[Work]:
     names = [PartyId(f"p{i}") for i in range(parties)]
     keys = {p: SystemEntropy().token(32) for p in names[1:]}
-    stream = public.keystream(PARAMETER_SETS[_MASK_SET])
+    stream = public.keystream(_MASK_SET)
     masks = PairwiseMasks.derive(names[0], keys, stream=stream)
     limbs = np.arange(slots, dtype=np.uint64).reshape(-1, 1)
     word = np.uint64((1 << _MASK_WIDTH) - 1)
